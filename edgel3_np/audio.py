@@ -1,0 +1,195 @@
+"""Read audio: the first step of the pipeline, and the only gate through which samples come in.
+
+Whatever the source, what comes out is a rate and an iterator of blocks of finite float64 mono samples.
+"""
+
+import os
+import stat
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+
+from .errors import EdgeL3Error
+
+MIN_SR, MAX_SR = 100, 1_000_000  # Hz; outside, the resampler's filters make no sense (or no memory is large enough)
+MAX_CHANNELS = 1024
+MAX_ABS = 1e100  # samples beyond this would overflow when squared; sound never comes near
+BLOCK_SAMPLES = 1 << 18  # samples (frames x channels) read or converted at a time: 2 MiB as float64
+
+
+@contextmanager
+def open_audio(audio, sr=None):
+    """Open `audio` as a stream of mono blocks.
+
+    Parameters
+    ----------
+    audio : str, Path, bytes-like, binary file or np.ndarray [shape=(n,) or (n, channels)]
+        A sound file that libsndfile reads (its path, its content, or a file open for reading at the content's
+        start), or samples. Integer samples are scaled by their full scale (int16 by 1 / 32768; unsigned ones are
+        centred first); floating-point samples are taken as they are.
+    sr : int > 0, optional
+        Sampling rate in Hz. Needed with samples. With a file, which knows its own, it must agree.
+
+    Yields
+    ------
+    sr : int
+        Sampling rate, Hz.
+    blocks : iterator of np.ndarray [shape=(m,), float64]
+        The mean over channels, in order. Reading happens as blocks are asked for.
+
+    Raises
+    ------
+    EdgeL3Error
+        Source missing, unreadable or not audio; array of the wrong kind or shape; rate missing, absurd or not the
+        file's; NaN or infinity (the message gives the time of the first one; raised while reading).
+    """
+    if isinstance(audio, np.ndarray) or (hasattr(audio, "__array__") and not _is_file_like(audio)):
+        samples = check_samples(np.asarray(audio))
+        if sr is None:
+            raise EdgeL3Error("sr: expected the sampling rate in Hz of the samples given, found None; pass sr=...")
+        sr = check_sr(sr)
+        yield sr, _array_blocks(samples, sr)
+        return
+    if isinstance(audio, (str, os.PathLike)):
+        path = os.fspath(audio)
+        name = os.fsdecode(path)
+        _check_regular_file(path, name)
+        try:
+            handle = open(path, "rb")
+        except OSError as error:
+            raise EdgeL3Error(f"{name}: cannot be read: {error.strerror or error}") from error
+        with handle:
+            with _sound_file(handle, name, sr) as opened:
+                yield opened
+    elif isinstance(audio, (bytes, bytearray, memoryview)):
+        import io
+
+        with _sound_file(io.BytesIO(audio), "audio given as bytes", sr) as opened:
+            yield opened
+    elif _is_file_like(audio):
+        with _sound_file(audio, str(getattr(audio, "name", "audio file object")), sr) as opened:
+            yield opened
+    else:
+        raise EdgeL3Error(
+            "audio: expected a path, bytes, an open binary file or a NumPy array of samples, "
+            f"found {type(audio).__name__}"
+        )
+
+
+def check_sr(sr, name="sr"):
+    """Return the sampling rate `sr` as an int, or raise `EdgeL3Error`."""
+    if isinstance(sr, bool) or not isinstance(sr, Real) or sr != sr or sr in (float("inf"), -float("inf")):
+        raise EdgeL3Error(f"{name}: expected a sampling rate in Hz (a positive integer), found {sr!r}")
+    if not isinstance(sr, Integral) and sr != int(sr):
+        raise EdgeL3Error(f"{name}: expected a whole number of Hz, found {sr!r}; resample to a whole rate first")
+    if not MIN_SR <= sr <= MAX_SR:
+        raise EdgeL3Error(f"{name}: expected a sampling rate from {MIN_SR} to {MAX_SR} Hz, found {sr!r}")
+    return int(sr)
+
+
+def check_samples(samples):
+    """Return `samples` as an array of shape (n, channels) of real numbers, or raise `EdgeL3Error`."""
+    if samples.dtype.kind not in "fiu":
+        raise EdgeL3Error(f"audio: expected real floating-point or integer samples, found dtype {samples.dtype}")
+    if samples.ndim not in (1, 2):
+        raise EdgeL3Error(f"audio: expected an array of shape (n,) or (n, channels), found shape {samples.shape}")
+    if samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS:
+        raise EdgeL3Error(
+            f"audio: expected shape (n, channels) with 1 to {MAX_CHANNELS} channels, found shape {samples.shape}; "
+            "transpose it if the channels come first"
+        )
+    return samples if samples.ndim == 2 else samples[:, np.newaxis]
+
+
+def to_mono(samples, start, sr, name):
+    """Down-mix one block to mono float64 and check it.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(m, channels)]
+        Real or integer samples.
+    start : int >= 0
+        Position of the block in the recording, in frames: for the error message.
+    sr : int > 0
+        Sampling rate, Hz: likewise.
+    name : str
+        What to call the recording in the message.
+
+    Returns
+    -------
+    mono : np.ndarray [shape=(m,), float64]
+
+    Raises
+    ------
+    EdgeL3Error
+        A sample is NaN, infinite or beyond `MAX_ABS`.
+    """
+    if samples.dtype.kind in "iu":
+        bits = 8 * samples.dtype.itemsize
+        centre = 0.0 if samples.dtype.kind == "i" else 2.0 ** (bits - 1)
+        samples = (samples.astype(np.float64) - centre) / 2.0 ** (bits - 1)
+    mono = samples[:, 0].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # found and reported below
+        for channel in range(1, samples.shape[1]):
+            mono += samples[:, channel]
+        mono /= samples.shape[1]
+        bad = ~(np.abs(mono) <= MAX_ABS)  # true of NaN as well
+    if bad.any():
+        first = int(bad.argmax())
+        raise EdgeL3Error(
+            f"{name}: expected finite samples (at most {MAX_ABS:g}), found {samples[first].max()} at "
+            f"{(start + first) / sr:.6f} s (sample {start + first}); repair the recording or cut it there"
+        )
+    return mono
+
+
+def _array_blocks(samples, sr):
+    step = max(1, BLOCK_SAMPLES // samples.shape[1])
+    for start in range(0, len(samples), step):
+        yield to_mono(samples[start : start + step], start, sr, "audio")
+
+
+def _is_file_like(audio):
+    return all(hasattr(audio, method) for method in ("read", "seek", "tell"))
+
+
+def _check_regular_file(path, name):
+    """Refuse what is not a file before opening it: opening a FIFO would wait for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise EdgeL3Error(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise EdgeL3Error(f"{name}: expected an audio file, found {kind}")
+
+
+@contextmanager
+def _sound_file(handle, name, sr):
+    import soundfile  # here, not above: embedding arrays needs no libsndfile
+
+    try:
+        opened = soundfile.SoundFile(handle)
+    except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
+        raise EdgeL3Error(f"{name}: expected a sound file that libsndfile reads; found: {error}") from error
+    with opened:
+        if not 1 <= opened.channels <= MAX_CHANNELS:
+            raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, found {opened.channels}")
+        file_sr = check_sr(opened.samplerate, f"{name}: sampling rate")
+        if sr is not None and check_sr(sr) != file_sr:
+            raise EdgeL3Error(f"{name}: sr={sr} was given but the file says {file_sr} Hz; leave sr out for files")
+        yield file_sr, _file_blocks(opened, file_sr, name)
+
+
+def _file_blocks(opened, sr, name):
+    frames, start = max(1, BLOCK_SAMPLES // opened.channels), 0
+    while True:
+        try:
+            samples = opened.read(frames, dtype="float64", always_2d=True)
+        except Exception as error:
+            raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}") from error
+        if not len(samples):
+            return
+        yield to_mono(samples, start, sr, name)
+        start += len(samples)
