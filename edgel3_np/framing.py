@@ -98,9 +98,7 @@ def windows(blocks, window, hop, front, batch):
     Yields
     ------
     piece : np.ndarray [shape=(b, window), float64]
-        Read-only view; zero-padded where windows pass an end of the signal.
-    length : int or None
-        Length of the signal, once known.
+        Read-only view; zero-padded where windows pass an end of the signal. There is always one window.
     """
     done = 0
     extent = (batch - 1) * hop + window  # samples under one piece
@@ -113,7 +111,7 @@ def windows(blocks, window, hop, front, batch):
         b = batch if length is None else min(batch, count_windows(length, window, hop, front) - done)
         if b > 0:
             step = samples.strides[0]
-            yield np.lib.stride_tricks.as_strided(samples, (b, window), (hop * step, step), writeable=False), length
+            yield np.lib.stride_tricks.as_strided(samples, (b, window), (hop * step, step), writeable=False)
             done += b
         if length is not None and done >= count_windows(length, window, hop, front):
             return

@@ -1,0 +1,200 @@
+"""Models by name: finding, loading and listing them; and `embed`, which most people need and no more."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Mapping
+
+from .embedding import embed_with
+from .errors import EdgeL3Error
+from .melspectrogram import FrontEnd
+from .network import Network, plan
+from .weights import RELEASED, load_weights
+
+DEFAULT = "pico-64"
+PATH_VARIABLE = "EDGEL3_NP_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready to embed audio: read-only, and safe to share between threads.
+
+    Parameters
+    ----------
+    name : str
+    network : Network
+    sha256 : str
+        Of the weight file.
+    provenance : Mapping
+        `source`, `license`, `citation`, `contract`, as the weight file tells them.
+
+    Examples
+    --------
+    >>> model = load_model("sea-64")  # doctest: +SKIP
+    >>> model.sr, model.dim, model.window  # doctest: +SKIP
+    (8000, 64, 8000)
+    """
+
+    name: str
+    network: Network
+    sha256: str
+    provenance: Mapping
+
+    @property
+    def frontend(self) -> FrontEnd:
+        """Parameters of the front end."""
+        return self.network.frontend
+
+    @property
+    def sr(self) -> int:
+        """Sampling rate that the model works at, Hz; audio of other rates is resampled."""
+        return self.frontend.sr
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.network.dim
+
+    @property
+    def window(self) -> int:
+        """Length of a window: one second, in samples."""
+        return self.frontend.sr
+
+    @property
+    def hop(self) -> int:
+        """Distance between the frames of the spectrogram, in samples (between windows, it is yours to choose)."""
+        return self.frontend.hop_length
+
+    def embed(self, audio, sr=None, *, hop_size=0.1, center=True):
+        """Embed audio with this model: as the function `embed` does."""
+        return embed_with(self.network, audio, sr, hop_size=hop_size, center=center)
+
+
+def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True):
+    """Embed audio: one vector for each window of a second.
+
+    Parameters
+    ----------
+    audio : str, Path, bytes-like, binary file or np.ndarray [shape=(n,) or (n, channels)]
+        A sound file that libsndfile reads (path, content or open file), or samples. Channels are averaged. Integer
+        samples are scaled by their full scale.
+    sr : int > 0, optional
+        Sampling rate in Hz; needed with samples only. Resampled to the model's rate if it differs.
+    model : str, Path or Model
+        A model's name (see `list_models`), the path of a weight file, or a loaded model.
+    hop_size : number > 0
+        Seconds between windows.
+    center : bool
+        Centre window i on the time `i * hop_size`, by putting half a second of zeros in front. Otherwise it starts
+        there.
+
+    Returns
+    -------
+    embedding : np.ndarray [shape=(t, dim), float32]
+    timestamps : np.ndarray [shape=(t,), float64]
+        Seconds. Together an `Embedding`, a named tuple.
+
+    Raises
+    ------
+    EdgeL3Error
+        Audio, option or model are not as described; the message says how.
+
+    Warns
+    -----
+    EdgeL3Warning
+        The audio is shorter than a window, or all zeros. It is embedded all the same.
+
+    References
+    ----------
+    S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora, "EdgeL3: Compressing L3-Net for Mote Scale Urban Noise
+    Monitoring", PAISE 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding, timestamps = embed(np.ones(16000), sr=8000)  # doctest: +SKIP
+    >>> embedding.shape  # doctest: +SKIP
+    (16, 64)
+    """
+    model = model if isinstance(model, Model) else load_model(model)
+    return embed_with(model.network, audio, sr, hop_size=hop_size, center=center)
+
+
+def load_model(model=DEFAULT):
+    """Load a model.
+
+    Parameters
+    ----------
+    model : str or Path
+        A path of a weight file (anything with a directory in it or ending in `.npz`), or a name: looked for as
+        `<name>.npz` in the directories of the environment variable `EDGEL3_NP_WEIGHTS`, then among the weights
+        that came with the package.
+
+    Returns
+    -------
+    model : Model
+
+    Raises
+    ------
+    EdgeL3Error
+        There is no such model, or its file is not a valid weight file.
+    """
+    if not isinstance(model, (str, os.PathLike)) or not str(model):
+        raise EdgeL3Error(f"model: expected a model's name or the path of a weight file, found {model!r}")
+    weights = load_weights(_find(model))
+    provenance = MappingProxyType(weights.provenance)
+    return Model(weights.name, plan(weights), weights.sha256, provenance)
+
+
+def list_models():
+    """Models that can be loaded by name.
+
+    Returns
+    -------
+    models : dict of str to Path
+        Names and weight files, first of that name in search order. The files have not been read.
+    """
+    found = {}
+    for directory in _directories():
+        if directory.is_dir():
+            for path in sorted(directory.glob("*.npz")):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def _find(model):
+    """The path of a model given by name or path."""
+    text = os.fsdecode(model)
+    if isinstance(model, os.PathLike) or os.path.basename(text) != text or text.endswith(".npz"):
+        return Path(model)
+    installed = list_models()
+    if text in installed:
+        return installed[text]
+    have = ", ".join(installed) or "none"
+    where = f"in a directory named by {PATH_VARIABLE}, or pass the path of the npz"
+    if text in RELEASED:
+        raise EdgeL3Error(
+            f"model: {text} is a released model that is not installed (installed: {have}). Download its h5.gz file "
+            "from the edgel3 project (https://github.com/ksangeeta2429/edgel3, branch `models`), convert it with "
+            f"`python tools/convert_weights.py FILE.h5.gz -o {text}.npz`, and put that {where}"
+        )
+    if text == DEFAULT:
+        raise EdgeL3Error(
+            f"model: {DEFAULT} does not come with this copy of edgel3_np (installed: {have}); name another model "
+            f"(model=...), or put {DEFAULT}.npz {where}"
+        )
+    raise EdgeL3Error(
+        f"model: expected an installed model ({have}), a released one ({', '.join(RELEASED)}) or the path of an npz, "
+        f"found {text!r}"
+    )
+
+
+def _directories():
+    """Where named models are looked for, in order."""
+    variable = os.environ.get(PATH_VARIABLE, "")
+    package = Path(__file__).parent
+    directories = [Path(part) for part in variable.split(os.pathsep) if part] + [package / "_weights"]
+    if (package.parent / "setup.cfg").is_file():  # a checkout that has not been installed
+        directories.append(package.parent / "weights")
+    return directories
