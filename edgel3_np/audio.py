@@ -53,15 +53,8 @@ def open_audio(audio, sr=None):
         return
     if isinstance(audio, (str, os.PathLike)):
         path = os.fspath(audio)
-        name = os.fsdecode(path)
-        _check_regular_file(path, name)
-        try:
-            handle = open(path, "rb")
-        except OSError as error:
-            raise EdgeL3Error(f"{name}: cannot be read: {error.strerror or error}") from error
-        with handle:
-            with _sound_file(handle, name, sr) as opened:
-                yield opened
+        with _open_regular_file(path) as handle, _sound_file(handle, os.fsdecode(path), sr) as opened:
+            yield opened
     elif isinstance(audio, (bytes, bytearray, memoryview)):
         import io
 
@@ -154,15 +147,17 @@ def _is_file_like(audio):
     return all(hasattr(audio, method) for method in ("read", "seek", "tell"))
 
 
-def _check_regular_file(path, name):
+def _open_regular_file(path):
     """Refuse what is not a file before opening it: opening a FIFO would wait for ever."""
+    name = os.fsdecode(path)
     try:
         mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, "rb")  # noqa: SIM115 the caller closes it
     except (OSError, ValueError) as error:
         raise EdgeL3Error(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise EdgeL3Error(f"{name}: expected an audio file, found {kind}")
+    kind = "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+    raise EdgeL3Error(f"{name}: expected an audio file, found {kind}")
 
 
 @contextmanager

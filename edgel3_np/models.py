@@ -1,16 +1,17 @@
 """Models by name: finding, loading and listing them; and `embed`, which most people need and no more."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Mapping
 
 from .embedding import embed_with
 from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd
+from .metadata import RELEASED
 from .network import Network, plan
-from .weights import RELEASED, load_weights
+from .weights import load_weights
 
 DEFAULT = "pico-64"
 PATH_VARIABLE = "EDGEL3_NP_WEIGHTS"

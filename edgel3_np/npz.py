@@ -1,8 +1,8 @@
 """Read and write npz archives that nobody vouches for.
 
 A weight file may be broken or hostile, and neither `numpy.load` nor `scipy.sparse.load_npz` expects that. Here every
-member's name, dtype, shape and size is compared with what the caller expects, from the zip directory and the npy header,
-before any memory is taken for it; nothing is unpickled, and nothing is read that was not asked for.
+member's name, dtype, shape and size is compared with what the caller expects, from the zip directory and the npy
+header, before any memory is taken for it; nothing is unpickled, and nothing is read that was not asked for.
 """
 
 import io

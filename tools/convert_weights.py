@@ -3,8 +3,8 @@
 
     python tools/convert_weights.py edgel3_sea_ust_audio_emb_64.h5.gz -o weights/sea-64.npz
 
-Reads whole models (`model.save`) and weights alone (`save_weights`), gzipped or not. Layers are told by order and shape,
-never by number. Needs h5py: `pip install edgel3_np[convert]`.
+Reads whole models (`model.save`) and weights alone (`save_weights`), gzipped or not. Layers are told by order and
+shape, never by number. Needs h5py: `pip install edgel3_np[convert]`.
 """
 
 import argparse
@@ -25,30 +25,13 @@ except ImportError:  # a checkout that has not been installed
 
 from edgel3_np.errors import EdgeL3Error
 from edgel3_np.melspectrogram import FrontEnd, mel_filters, melspectrogram
+from edgel3_np.metadata import CITATIONS, CONTRACT, LICENSE, PUBLISHED, RELEASED, SEA, SPARSE
 from edgel3_np.network import EPSILON, forward, plan, workspace
 from edgel3_np.output import atomic
-from edgel3_np.weights import CONTRACT, RELEASED, SEA, SPARSE, SPARSITIES, Weights, load_weights, save_weights, to_csr
-from edgel3_np.weights import to_dense
+from edgel3_np.weights import Weights, load_weights, save_weights, to_csr, to_dense
 
 MAX_H5_BYTES = 256 << 20
 DFT_TOLERANCE = 1e-6  # of kernels up to 1; the released ones are within 6e-8
-LICENSE = "MIT, Copyright (c) 2019 Sangeeta Kumari"
-CITATIONS = {
-    "sparse": "S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora. EdgeL3: Compressing L3-Net for Mote Scale Urban "
-    "Noise Monitoring. PAISE 2019.",
-    "sea": "S. Srivastava, D. Roy, M. Cartwright, J. P. Bello, A. Arora. Specialized Embedding Approximation for Edge "
-    "Intelligence: A Case Study in Urban Sound Classification. ICASSP 2021.",
-}
-PUBLISHED = {  # sparsity of conv1 ... conv8 in percent (EdgeL3 paper)
-    "53.5": (0, 30, 40, 50, 30, 50, 50, 60),
-    "63.5": (0, 40, 50, 60, 40, 60, 60, 70),
-    "72.3": (0, 40, 50, 60, 40, 70, 70, 80),
-    "73.5": (0, 60, 60, 70, 50, 70, 70, 80),
-    "81.0": (0, 70, 70, 75, 60, 80, 80, 85),
-    "87.0": (0, 80, 80, 85, 40, 85, 85, 95),
-    "90.5": (30, 85, 85, 90, 60, 90, 90, 95),
-    "95.45": (0, 85, 85, 85, 75, 95, 98, 98),
-}
 
 
 def read_source(path):
@@ -86,7 +69,7 @@ def read_layers(content, path):
 
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)
             layers = []
             for name in map(text, group.attrs["layer_names"]):
                 arrays = [np.asarray(group[name][text(key)]) for key in group[name].attrs.get("weight_names", ())]
@@ -202,11 +185,11 @@ def recognise(filename, frontend, filters, activation, path):
         )
     if len(names) == 1:
         return names[0]
-    match = re.search(r"(ft|kd).*sparsity_(" + "|".join(map(re.escape, SPARSITIES)) + r")(?!\d)", filename)
+    match = re.search(r"(ft|kd).*sparsity_(" + "|".join(map(re.escape, PUBLISHED)) + r")(?!\d)", filename)
     if not match:
         raise EdgeL3Error(
-            f"{path}: a sparse network, but its file name does not tell which (as in edgel3_ft_audio_sparsity_95.45.h5); "
-            "pass --name, such as --name sparse-ft-95.45"
+            f"{path}: a sparse network, but its file name does not tell which (as edgel3_ft_audio_sparsity_95.45.h5 "
+            "does); pass --name, such as --name sparse-ft-95.45"
         )
     return f"sparse-{match[1]}-{match[2]}"
 
@@ -280,7 +263,7 @@ def main(arguments=None):
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="file to write (default: <name>.npz here)")
     parser.add_argument("--name", help="the model's name, where the file does not tell")
     parser.add_argument(
-        "--dtype", choices=["float32", "float16"], default="float32", help="of the kernels stored (default: %(default)s)"
+        "--dtype", choices=["float32", "float16"], default="float32", help="of kernels stored (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     try:

@@ -1,0 +1,129 @@
+"""What a weight file says of itself, and what the released models are."""
+
+import json
+
+from .melspectrogram import FrontEnd
+
+FORMAT, FORMAT_VERSION = "edgel3_np weights", 1
+CONTRACT = 1  # version of the numbers that this package computes; a change of numbers raises it
+METADATA = {
+    "format": "edgel3_np weights",
+    "format_version": "int: layout of this file",
+    "contract": "int: version of the numeric contract the file was made for",
+    "name": "str: the model's name, such as sparse-ft-95.45",
+    "frontend": "dict: sr, n_fft, hop_length, n_mels",
+    "network": "dict: filters (a list of 8), final_activation (relu or linear)",
+    "source": "dict of str: file, sha256, and what else tells where the weights come from",
+    "license": "str",
+    "citation": "str",
+}
+MAX_METADATA_BYTES = 1 << 16
+MAX_FILTERS, MAX_MAP = 512, 1 << 16  # MAX_MAP: bands x frames of a window
+_LIMITS = {"sr": (1000, 192_000), "n_fft": (16, 8192), "hop_length": (1, 8192), "n_mels": (8, 512)}
+
+LICENSE = "MIT, Copyright (c) 2019 Sangeeta Kumari"
+CITATIONS = {
+    "sparse": "S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora. EdgeL3: Compressing L3-Net for Mote Scale "
+    "Urban Noise Monitoring. PAISE 2019.",
+    "sea": "S. Srivastava, D. Roy, M. Cartwright, J. P. Bello, A. Arora. Specialized Embedding Approximation for Edge "
+    "Intelligence: A Case Study in Urban Sound Classification. ICASSP 2021.",
+}
+PUBLISHED = {  # sparsity of conv1 ... conv8 in percent (EdgeL3 paper)
+    "53.5": (0, 30, 40, 50, 30, 50, 50, 60),
+    "63.5": (0, 40, 50, 60, 40, 60, 60, 70),
+    "72.3": (0, 40, 50, 60, 40, 70, 70, 80),
+    "73.5": (0, 60, 60, 70, 50, 70, 70, 80),
+    "81.0": (0, 70, 70, 75, 60, 80, 80, 85),
+    "87.0": (0, 80, 80, 85, 40, 85, 85, 95),
+    "90.5": (30, 85, 85, 90, 60, 90, 90, 95),
+    "95.45": (0, 85, 85, 85, 75, 95, 98, 98),
+}
+
+SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
+_L3 = (64, 64, 128, 128, 256, 256, 512, 512)
+# name: (front end, filters, activation of the last convolution). A file of one of these names must hold that network.
+RELEASED = {f"sparse-{how}-{rate}": (SPARSE, _L3, "linear") for how in ("ft", "kd") for rate in PUBLISHED}
+RELEASED["sea-512"] = (SEA, _L3, "relu")
+RELEASED["sea-256"] = (SEA, (32, 32, 64, 64, 128, 128, 256, 256), "relu")
+RELEASED["sea-128"] = (SEA, (32, 32, 64, 64, 128, 128, 128, 128), "relu")
+RELEASED["sea-64"] = (SEA, (32, 32, 64, 64, 128, 128, 64, 64), "relu")
+
+
+def read_metadata(archive):
+    """Read and check the metadata of a weight file.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    metadata : dict
+        With exactly the keys of `METADATA`, each of its kind and within limits that bound the memory of a network.
+
+    Raises
+    ------
+    EdgeL3Error
+        Anything is not as described, or the file names itself after a released model whose network it does not hold.
+    """
+    raw = archive.read("metadata", "|u1", (None,), max_items=MAX_METADATA_BYTES)
+    try:
+        metadata = json.loads(raw.tobytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise archive.error("metadata", "JSON", error) from error
+
+    def check(ok, key, expected):
+        if not ok:
+            raise archive.error("metadata", f"{key}: {expected}", f"{found(key)!r:.100}")
+
+    def found(key):
+        value = metadata
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    def is_int(value, low, high):
+        return type(value) is int and low <= value <= high
+
+    check(isinstance(metadata, dict) and found("format") == FORMAT, "format", FORMAT)
+    check(
+        found("format_version") == FORMAT_VERSION,
+        "format_version",
+        f"{FORMAT_VERSION} (convert the model again, or use the version of edgel3_np that wrote it)",
+    )
+    check(set(metadata) == set(METADATA), "keys", ", ".join(METADATA))
+    name = metadata["name"]
+    check(isinstance(name, str) and 0 < len(name) <= 64 and name.isprintable(), "name", "1 to 64 printable characters")
+    check(is_int(metadata["contract"], 1, CONTRACT), "contract", f"1 to {CONTRACT}")
+    check(
+        isinstance(found("frontend"), dict) and set(found("frontend")) == set(_LIMITS), "frontend", ", ".join(_LIMITS)
+    )
+    for key, (low, high) in _LIMITS.items():
+        check(is_int(metadata["frontend"][key], low, high), f"frontend.{key}", f"a whole number from {low} to {high}")
+    frontend = FrontEnd(**metadata["frontend"])
+    check(
+        frontend.hop_length <= frontend.n_fft
+        and frontend.n_frames >= 8
+        and frontend.n_frames * frontend.n_mels <= MAX_MAP,
+        "frontend.hop_length",
+        f"at most n_fft, and 8 frames to {MAX_MAP} / n_mels frames in a second",
+    )
+    filters, activation = found("network.filters"), found("network.final_activation")
+    check(
+        isinstance(filters, list) and len(filters) == 8 and all(is_int(f, 1, MAX_FILTERS) for f in filters),
+        "network.filters",
+        f"8 whole numbers from 1 to {MAX_FILTERS}",
+    )
+    check(activation in ("relu", "linear"), "network.final_activation", "relu or linear")
+    source = metadata["source"]
+    check(
+        isinstance(source, dict) and all(isinstance(value, str) for value in source.values()),
+        "source",
+        "a dict of strings",
+    )
+    for key in ("license", "citation"):
+        check(isinstance(metadata[key], str), key, "a string")
+    if name in RELEASED:
+        network = (frontend, tuple(filters), activation)
+        check(network == RELEASED[name], "network", f"that of {name}: {RELEASED[name]}")
+    return metadata

@@ -1,0 +1,160 @@
+"""Step 5: compare a student with the teacher on recordings that training never saw.
+
+Windows are those of the product: hop 0.1 s, centred. Without `--student`, only the windows of the validation packages
+are computed and stored, for the trainer to follow (`--cache-val`).
+"""
+
+import argparse
+import copy
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edgel3_np.melspectrogram import mel_filters
+
+from .audio import PACKAGES, read_clips, read_packages
+from .scores import agreement, pooled, probe_accuracy
+from .shards import clip_windows, embed, log_mel
+
+
+def windows_of(cache, packages, role, teacher, mel):
+    """Log-mel spectrograms and the teacher's embeddings of every clip of the packages of one role.
+
+    Yields
+    ------
+    package, name : str
+    logmel : np.ndarray [shape=(n, 64, 50), float16]
+    embedding : np.ndarray [shape=(n, 64), float32]
+    """
+    for row in packages:
+        if row["role"] == role:
+            for name, samples in read_clips(Path(cache) / "clips" / f"{row['package']}.npz"):
+                logmel = log_mel(clip_windows(samples), mel)
+                yield row["package"], name, logmel, embed(teacher, logmel)
+
+
+def cache_validation(path, found, limit):
+    """Write the windows the trainer looks at: an equal part of each clip's, `limit` in all at most."""
+    logmel = np.concatenate([item[2] for item in found])
+    embedding = np.concatenate([item[3] for item in found])
+    step = max(1, -(-len(logmel) // limit))
+    with open(f"{path}.tmp", "wb") as file:
+        np.savez(file, logmel=logmel[::step], embedding=embedding[::step])
+    os.replace(f"{path}.tmp", path)
+    return len(logmel[::step])
+
+
+def report(found, student):
+    """Figures per package, and over all windows.
+
+    Parameters
+    ----------
+    found : list of (package, name, logmel, embedding)
+    student : callable
+        From log-mel spectrograms (n, 64, 50) to embeddings (n, dim).
+
+    Returns
+    -------
+    figures : dict
+        Package (or 'all') -> clips, windows, cosine, p5, error.
+    """
+    answers = [student(logmel) for _, _, logmel, _ in found]
+    figures = {}
+    for package in sorted({item[0] for item in found}) + ["all"]:
+        chosen = [i for i, item in enumerate(found) if package in (item[0], "all")]
+        cosine, p5, error = agreement(
+            np.concatenate([answers[i] for i in chosen]), np.concatenate([found[i][3] for i in chosen])
+        )
+        windows = sum(len(answers[i]) for i in chosen)
+        figures[package] = dict(clips=len(chosen), windows=windows, cosine=cosine, p5=p5, error=error)
+    return figures
+
+
+def probes(found, student, labels):
+    """Accuracy of linear probes on the teacher's and on the student's pooled embeddings.
+
+    Parameters
+    ----------
+    found : list of (package, name, logmel, embedding)
+    student : callable
+    labels : list of (str or None)
+        Class of each clip; None leaves it out.
+
+    Returns
+    -------
+    figures : dict
+        clips, classes, teacher, student, chance; accuracies averaged over ten divisions into folds.
+    """
+    chosen = [i for i, label in enumerate(labels) if label is not None]
+    names = np.array([labels[i] for i in chosen])
+    groups = np.array([f"{found[i][0]}/{found[i][1]}" for i in chosen])
+    sides = {
+        "teacher": np.stack([pooled(found[i][3]) for i in chosen]),
+        "student": np.stack([pooled(student(found[i][2])) for i in chosen]),
+    }
+    runs = {
+        side: [probe_accuracy(features, names, groups, seed=seed) for seed in range(10)]
+        for side, features in sides.items()
+    }
+    counts = np.unique(names, return_counts=True)[1]
+    return dict(
+        clips=len(chosen), classes=len(counts), chance=float(counts.max() / len(chosen)),
+        **{side: float(np.mean(values)) for side, values in runs.items()},
+        difference_std=float(np.std(np.subtract(runs["teacher"], runs["student"]))),
+    )  # fmt: skip
+
+
+def load_student(path):
+    """A student from a weight file (run by this package), or from a trainer's checkpoint (run by torch)."""
+    if str(path).endswith(".npz"):
+        from .export import torch_student
+
+        network = torch_student(path)
+    else:
+        from .export import averaged
+
+        network = averaged(path)
+    from .network import fold
+
+    run = fold(copy.deepcopy(network))
+    return lambda logmel: embed(run, logmel)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tools.distill.evaluate", description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--packages", type=Path, default=PACKAGES)
+    parser.add_argument("--role", choices=("val", "test"), default="val")
+    parser.add_argument("--cache-val", type=Path, help="write the windows for the trainer here")
+    parser.add_argument("--limit", type=int, default=4000, help="windows for the trainer")
+    parser.add_argument("--student", type=Path, help="weight file (npz) or checkpoint (pt)")
+    parser.add_argument("--labels", type=Path, help="tsv of package, regular expression, class: for a linear probe")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+
+    import torch
+
+    from .network import FRONTEND, fold, load_teacher
+
+    torch.set_num_threads(args.threads)
+    mel = mel_filters(FRONTEND).astype(np.float64)
+    teacher = fold(load_teacher(args.teacher))
+    found = list(windows_of(args.cache, read_packages(args.packages), args.role, teacher, mel))
+    if args.cache_val:
+        count = cache_validation(args.cache_val, found, args.limit)
+        print(f"{count} windows of {len(found)} clips", file=sys.stderr)
+    if args.student:
+        student = load_student(args.student)
+        result = {"agreement": report(found, student)}
+        if args.labels:
+            labels = label_clips([item[:2] for item in found], read_labels(args.labels))
+            result["probe"] = probes(found, student, labels)
+        print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The networks in torch: one definition for teacher and student, and the loss between them."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from edgel3_np.melspectrogram import FrontEnd
+
+FRONTEND = FrontEnd(8000, 1024, 160, 64)  # SEA-64's: the student's as well
+TEACHER_FILTERS = (32, 32, 64, 64, 128, 128, 64, 64)
+EPSILON = 1e-3  # of the batch norms
+POOLED = (1, 3, 5)  # convolutions followed by a 2x2 max-pool
+
+
+class Network(nn.Module):
+    """The network of the SEA models with any filter counts.
+
+    Input batch norm of one channel; eight 3x3 convolutions, each with batch norm and ReLU; 2x2 max-pools after the
+    second, fourth and sixth; a global max-pool.
+
+    Parameters
+    ----------
+    filters : sequence of 8 int
+    bias : bool
+        Give the convolutions a bias. Pointless before a batch norm, so the student trains without; the teacher has one.
+    """
+
+    def __init__(self, filters, bias=False):
+        super().__init__()
+        self.filters = tuple(filters)
+        channels = (1,) + self.filters
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c, eps=EPSILON, momentum=0.02) for c in channels)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(c, out, 3, padding=1, bias=bias) for c, out in zip(channels, channels[1:])
+        )
+
+    def forward(self, logmel):
+        """Embed log-mel spectrograms: (b, 1, mels, frames) -> (b, filters[-1])."""
+        x = self.norms[0](logmel)
+        for index, (conv, norm) in enumerate(zip(self.convs, self.norms[1:])):
+            x = functional.relu(norm(conv(x)), inplace=True)
+            if index in POOLED:
+                x = functional.max_pool2d(x, 2)
+        return x.amax(dim=(2, 3))
+
+
+def new_student(filters, logmel_mean=-24.0, logmel_std=19.0, seed=0):
+    """Make an untrained student whose input norm already fits log-mel spectrograms."""
+    torch.manual_seed(seed)
+    student = Network(filters)
+    for conv in student.convs:
+        nn.init.kaiming_normal_(conv.weight)
+    with torch.no_grad():
+        student.norms[0].running_mean.fill_(logmel_mean)
+        student.norms[0].running_var.fill_(logmel_std**2)
+    return student.to(memory_format=torch.channels_last)
+
+
+def load_teacher(path):
+    """Read the teacher from Keras's h5 or from an npz of this package.
+
+    Parameters
+    ----------
+    path : str or Path
+        `edgel3_sea_ust_audio_emb_64.h5` as released, or its conversion.
+
+    Returns
+    -------
+    teacher : Network
+        In evaluation mode.
+    """
+    kernels, biases, norms = (_read_npz if str(path).endswith(".npz") else _read_h5)(path)
+    teacher = Network([kernel.shape[3] for kernel in kernels], bias=True).eval()
+    with torch.no_grad():
+        for conv, kernel, bias in zip(teacher.convs, kernels, biases):
+            conv.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
+            conv.bias.copy_(torch.from_numpy(bias.copy()))
+        for norm, (gamma, beta, mean, variance) in zip(teacher.norms, norms):
+            for target, values in (
+                (norm.weight, gamma),
+                (norm.bias, beta),
+                (norm.running_mean, mean),
+                (norm.running_var, variance),
+            ):
+                target.copy_(torch.from_numpy(values.copy()))
+    return teacher.requires_grad_(False)
+
+
+def _read_h5(path):
+    import h5py
+    import numpy as np
+
+    kernels, biases, norms = [], [], []
+    with h5py.File(path, "r") as file:
+        root = file["model_weights"] if "model_weights" in file else file
+        for layer in root.attrs["layer_names"]:
+            group = root[layer]
+            values = [np.asarray(group[name]) for name in group.attrs.get("weight_names", [])]
+            if len(values) == 2:
+                kernels.append(values[0])
+                biases.append(values[1])
+            elif len(values) == 4:
+                norms.append(values)
+    return kernels, biases, norms
+
+
+def _read_npz(path):
+    from edgel3_np.weights import load_weights, to_dense
+
+    weights = load_weights(path)
+    return [to_dense(kernel) for kernel in weights.kernels], weights.biases, weights.norms
+
+
+def fold(network):
+    """Fold the batch norms into the convolutions and compile for inference.
+
+    The input norm stays: its shift meets the zero padding, so it cannot be folded.
+
+    Returns
+    -------
+    run : callable, (b, 1, mels, frames) -> (b, dim)
+    """
+    layers = [network.norms[0]]
+    for index, (conv, norm) in enumerate(zip(network.convs, network.norms[1:])):
+        layers += [fuse_conv_bn_eval(conv.eval(), norm.eval()), nn.ReLU()]
+        if index in POOLED:
+            layers.append(nn.MaxPool2d(2))
+    run = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval().to(memory_format=torch.channels_last)
+    example = torch.zeros(32, 1, FRONTEND.n_mels, FRONTEND.n_frames).contiguous(memory_format=torch.channels_last)
+    return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(run, example)))
+
+
+def distillation_loss(embedding, target, scale):
+    """Squared error in units of the teacher's spread, plus twice one minus the cosine.
+
+    Parameters
+    ----------
+    embedding, target : torch.Tensor [shape=(b, dim)]
+    scale : torch.Tensor [shape=(dim,)]
+        Standard deviation of the teacher's embedding.
+
+    Returns
+    -------
+    loss : torch.Tensor [shape=()]
+    """
+    error = ((embedding - target) / scale).square().mean()
+    return error + 2 * (1 - functional.cosine_similarity(embedding, target, dim=1, eps=1e-6).mean())
+
+
+def count_macs(filters):
+    """Multiplications and additions of the convolutions per window, dense."""
+    channels, pixels = (1,) + tuple(filters), (3200, 3200, 800, 800, 192, 192, 48, 48)
+    return sum(9 * c * out * size for c, out, size in zip(channels, channels[1:], pixels))
