@@ -44,7 +44,12 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True):
             if not seen["samples"]:
                 raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed")
             logmel = melspectrogram(piece, network.frontend, network.mel)  # (b, n_mels, n_frames)
-            parts.append(forward(network, logmel, work))  # (b, dim)
+            with np.errstate(over="ignore", invalid="ignore"):  # found and reported below
+                parts.append(forward(network, logmel, work))  # (b, dim)
+            if not np.isfinite(parts[-1]).all():
+                raise EdgeL3Error(
+                    "model: expected finite embeddings, found overflow: its weights are no trained network's"
+                )
     if seen["samples"] < window:
         _warn(f"audio: {seen['samples'] / rate:.3f} s are shorter than a window of 1 s; zeros were added")
     if not seen["sound"]:

@@ -47,6 +47,15 @@ RELEASED["sea-512"] = (SEA, _L3, "relu")
 RELEASED["sea-256"] = (SEA, (32, 32, 64, 64, 128, 128, 256, 256), "relu")
 RELEASED["sea-128"] = (SEA, (32, 32, 64, 64, 128, 128, 128, 128), "relu")
 RELEASED["sea-64"] = (SEA, (32, 32, 64, 64, 128, 128, 64, 64), "relu")
+ADDRESS = "https://github.com/ksangeeta2429/edgel3/raw/models/"  # of the released files
+
+
+def released_file(name):
+    """Name of the released file of a model: `edgel3_ft_audio_sparsity_95.45.h5.gz` for `sparse-ft-95.45`."""
+    family, _, rest = name.partition("-")
+    if family == "sea":
+        return f"edgel3_sea_ust_audio_emb_{rest}.h5.gz"
+    return f"edgel3_{rest.replace('-', '_audio_sparsity_')}.h5.gz"
 
 
 def read_metadata(archive):

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from .embedding import embed_with
 from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd
-from .metadata import RELEASED
+from .metadata import ADDRESS, RELEASED, released_file
 from .network import Network, plan
 from .weights import load_weights
 
@@ -173,12 +173,13 @@ def _find(model):
     if text in installed:
         return installed[text]
     have = ", ".join(installed) or "none"
-    where = f"in a directory named by {PATH_VARIABLE}, or pass the path of the npz"
+    where = f"in a directory that the environment variable {PATH_VARIABLE} names, or pass its path as the model"
     if text in RELEASED:
+        file = released_file(text)
         raise EdgeL3Error(
-            f"model: {text} is a released model that is not installed (installed: {have}). Download its h5.gz file "
-            "from the edgel3 project (https://github.com/ksangeeta2429/edgel3, branch `models`), convert it with "
-            f"`python tools/convert_weights.py FILE.h5.gz -o {text}.npz`, and put that {where}"
+            f"model: {text} is a released model that is not installed (installed: {have}). Download {ADDRESS}{file}, "
+            f"convert it with `python tools/convert_weights.py {file} -o {text}.npz` from a checkout of edgel3_np, "
+            f"and put the npz {where}"
         )
     if text == DEFAULT:
         raise EdgeL3Error(

@@ -15,8 +15,11 @@ import numpy as np
 
 from .errors import EdgeL3Error
 
+MAX_ABS = 1e6  # of a number in a weight file; trained ones are far below
 _MAGIC = b"\x93NUMPY\x01\x00"
-_HEADER = re.compile(rb"\{'descr': '([<|][fu]\d)', 'fortran_order': False, 'shape': \(((?:\d{1,12},? ?)*)\), \} *\n")
+_HEADER = re.compile(
+    rb"\{'descr': '([<|][fu]\d)', 'fortran_order': False, 'shape': \((\d{1,12}(?:, \d{1,12})*,?)\), \} *\n"
+)
 _HEADER_BYTES = 10 + 1024  # more than any header that the pattern can match
 
 
@@ -110,7 +113,7 @@ class Archive:
         Raises
         ------
         EdgeL3Error
-            Missing, of another dtype, shape or size, damaged, or with values that are not finite.
+            Missing, of another dtype, shape or size, damaged, or with values that are not finite or absurdly large.
         """
         self.require([key], self._members)
         member = self._members[key]
@@ -134,8 +137,8 @@ class Archive:
         if len(content) != size:
             raise self.error(key, f"{size} bytes", len(content))
         array = np.frombuffer(content, dtype, offset=header).reshape(found)  # of bytes, so read-only
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise self.error(key, "finite values", "NaN or infinity")
+        if array.dtype.kind == "f" and not (np.abs(array.astype(np.float32)) <= MAX_ABS).all():  # false of NaN as well
+            raise self.error(key, f"finite values within {MAX_ABS:g}", "NaN, infinity or larger ones")
         return array
 
 
@@ -158,7 +161,7 @@ def write_npz(file, arrays):
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for key, array in arrays.items():
             content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            np.lib.format.write_array(content, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
             member = zipfile.ZipInfo(f"{key}.npy")  # dated 1980
             member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(member, content.getvalue(), compresslevel=9)

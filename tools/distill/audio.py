@@ -9,8 +9,10 @@ import csv
 import io
 import os
 import re
+import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 from multiprocessing import Pool
 from pathlib import Path
@@ -19,11 +21,13 @@ import numpy as np
 
 from edgel3_np.audio import open_audio
 from edgel3_np.errors import EdgeL3Error
+from edgel3_np.melspectrogram import FrontEnd
 from edgel3_np.resample import resample
 
-SR = 8000
+FRONTEND = FrontEnd(8000, 1024, 160, 64)  # SEA-64's front end: the student's as well
+SR = FRONTEND.sr
 SOUNDS = (".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".au")
-ZIPS = (".pk3", ".zip", ".wz")  # games keep their sounds in these
+ZIPS = (".pk3", ".zip")  # games keep their sounds in these, in .cat (OpenTTD) and in .rcc (Qt)
 MAX_CLIP, MAX_PACKAGE = 60.0, 1200.0  # seconds: so that no recording and no package outweighs the others
 PACKAGES = Path(__file__).with_name("packages.tsv")
 
@@ -64,36 +68,51 @@ def sounds_in(deb, keep):
     name : str
     content : bytes
     """
-    import tarfile
-
     tar = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(deb)], check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         for member in archive:
             name = member.name.lower()
-            if not member.isfile() or not name.endswith(SOUNDS + ZIPS + (".cat",)):
+            if not member.isfile() or not name.endswith(SOUNDS + ZIPS + (".cat", ".rcc")):
                 continue
             content = archive.extractfile(member).read()
             if name.endswith(SOUNDS):
-                inside = [(member.name, content)]
+                inside = [("", content)]
             elif name.endswith(ZIPS):
-                inside = _zipped(member.name, content)
+                inside = _zipped(content)
             else:
-                inside = _waves(member.name, content)
-            yield from ((path, data) for path, data in inside if re.search(keep, path))
+                inside = _waves(content) if name.endswith(".cat") else _qt_resources(content)
+            yield from ((member.name + path, data) for path, data in inside if re.search(keep, member.name + path))
 
 
-def _zipped(name, content):
+def _zipped(content):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for inner in archive.namelist():
-            if inner.lower().endswith(SOUNDS):
-                yield f"{name}/{inner}", archive.read(inner)
+        for name in archive.namelist():
+            if name.lower().endswith(SOUNDS):
+                yield f"/{name}", archive.read(name)
 
 
-def _waves(name, content):
+def _waves(content):
     """WAV files lying in a larger file, as in OpenTTD's sound sets."""
     for match in re.finditer(rb"RIFF(....)WAVE", content, re.DOTALL):
         size = 8 + int.from_bytes(match[1], "little")
-        yield f"{name}/{match.start()}", content[match.start() : match.start() + size]
+        yield f"/{match.start()}", content[match.start() : match.start() + size]
+
+
+def _qt_resources(content, node=0, prefix=""):
+    """Sounds that lie uncompressed in a Qt resource file, from a node of its tree down."""
+    version, tree, data, names = struct.unpack(">4I", content[4:20])
+    at = tree + node * (22 if version >= 2 else 14)
+    name_at, flags, first, second = struct.unpack(">IHII", content[at : at + 14])
+    if node:
+        (length,) = struct.unpack(">H", content[names + name_at : names + name_at + 2])
+        prefix += "/" + content[names + name_at + 6 : names + name_at + 6 + 2 * length].decode("utf-16-be")
+    if flags & 2:  # a directory: number of children, first child
+        for child in range(second, second + first):
+            yield from _qt_resources(content, child, prefix)
+    elif not flags & 5 and prefix.lower().endswith(SOUNDS):  # 1 and 4 are compressed
+        start = data + second
+        (length,) = struct.unpack(">I", content[start : start + 4])
+        yield prefix, content[start + 4 : start + 4 + length]
 
 
 def decode(content):

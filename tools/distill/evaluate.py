@@ -15,7 +15,8 @@ import numpy as np
 
 from edgel3_np.melspectrogram import mel_filters
 
-from .audio import PACKAGES, read_clips, read_packages
+from .audio import FRONTEND, PACKAGES, read_clips, read_packages
+from .labels import label_clips, read_labels
 from .scores import agreement, pooled, probe_accuracy
 from .shards import clip_windows, embed, log_mel
 
@@ -69,7 +70,7 @@ def report(found, student):
             np.concatenate([answers[i] for i in chosen]), np.concatenate([found[i][3] for i in chosen])
         )
         windows = sum(len(answers[i]) for i in chosen)
-        figures[package] = dict(clips=len(chosen), windows=windows, cosine=cosine, p5=p5, error=error)
+        figures[package] = {"clips": len(chosen), "windows": windows, "cosine": cosine, "p5": p5, "error": error}
     return figures
 
 
@@ -100,11 +101,13 @@ def probes(found, student, labels):
         for side, features in sides.items()
     }
     counts = np.unique(names, return_counts=True)[1]
-    return dict(
-        clips=len(chosen), classes=len(counts), chance=float(counts.max() / len(chosen)),
+    return {
+        "clips": len(chosen),
+        "classes": len(counts),
+        "chance": float(counts.max() / len(chosen)),
         **{side: float(np.mean(values)) for side, values in runs.items()},
-        difference_std=float(np.std(np.subtract(runs["teacher"], runs["student"]))),
-    )  # fmt: skip
+        "difference_std": float(np.std(np.subtract(runs["teacher"], runs["student"]))),
+    }
 
 
 def load_student(path):
@@ -138,7 +141,7 @@ def main():
 
     import torch
 
-    from .network import FRONTEND, fold, load_teacher
+    from .network import fold, load_teacher
 
     torch.set_num_threads(args.threads)
     mel = mel_filters(FRONTEND).astype(np.float64)

@@ -1,15 +1,17 @@
 """The networks in torch: one definition for teacher and student, and the loss between them."""
 
+import warnings
+
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgel3_np.melspectrogram import FrontEnd
+from .audio import FRONTEND
 
-FRONTEND = FrontEnd(8000, 1024, 160, 64)  # SEA-64's: the student's as well
 TEACHER_FILTERS = (32, 32, 64, 64, 128, 128, 64, 64)
 EPSILON = 1e-3  # of the batch norms
+LOGMEL_MEAN, LOGMEL_STD = -24.0, 19.0  # of the training windows
 POOLED = (1, 3, 5)  # convolutions followed by a 2x2 max-pool
 
 
@@ -31,9 +33,7 @@ class Network(nn.Module):
         self.filters = tuple(filters)
         channels = (1,) + self.filters
         self.norms = nn.ModuleList(nn.BatchNorm2d(c, eps=EPSILON, momentum=0.02) for c in channels)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(c, out, 3, padding=1, bias=bias) for c, out in zip(channels, channels[1:])
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(c, out, 3, padding=1, bias=bias) for c, out in zip(channels, channels[1:]))
 
     def forward(self, logmel):
         """Embed log-mel spectrograms: (b, 1, mels, frames) -> (b, filters[-1])."""
@@ -45,15 +45,31 @@ class Network(nn.Module):
         return x.amax(dim=(2, 3))
 
 
-def new_student(filters, logmel_mean=-24.0, logmel_std=19.0, seed=0):
-    """Make an untrained student whose input norm already fits log-mel spectrograms."""
+def new_student(filters, mean, std, seed=0):
+    """Make an untrained student whose answers have about the right mean and spread.
+
+    The last batch norm starts there, for a step of Adam moves it by a thousandth, and the teacher's answers are large.
+
+    Parameters
+    ----------
+    filters : sequence of 8 int
+    mean, std : torch.Tensor [shape=(filters[-1],)]
+        Of the teacher's embedding.
+    seed : int
+
+    Returns
+    -------
+    student : Network
+    """
     torch.manual_seed(seed)
     student = Network(filters)
     for conv in student.convs:
         nn.init.kaiming_normal_(conv.weight)
     with torch.no_grad():
-        student.norms[0].running_mean.fill_(logmel_mean)
-        student.norms[0].running_var.fill_(logmel_std**2)
+        student.norms[0].running_mean.fill_(LOGMEL_MEAN)
+        student.norms[0].running_var.fill_(LOGMEL_STD**2)
+        student.norms[-1].weight.copy_(2.0 * std)  # the largest of 48 normal numbers is about 2.2, give or take 0.5
+        student.norms[-1].bias.copy_(mean - 2.2 * 2.0 * std)
     return student.to(memory_format=torch.channels_last)
 
 
@@ -93,7 +109,7 @@ def _read_h5(path):
 
     kernels, biases, norms = [], [], []
     with h5py.File(path, "r") as file:
-        root = file["model_weights"] if "model_weights" in file else file
+        root = file.get("model_weights", file)
         for layer in root.attrs["layer_names"]:
             group = root[layer]
             values = [np.asarray(group[name]) for name in group.attrs.get("weight_names", [])]
@@ -128,7 +144,9 @@ def fold(network):
             layers.append(nn.MaxPool2d(2))
     run = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval().to(memory_format=torch.channels_last)
     example = torch.zeros(32, 1, FRONTEND.n_mels, FRONTEND.n_frames).contiguous(memory_format=torch.channels_last)
-    return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(run, example)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is on its way out, but a third faster here
+        return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(run, example)))
 
 
 def distillation_loss(embedding, target, scale):

@@ -15,7 +15,7 @@ import numpy as np
 from edgel3_np import framing
 from edgel3_np.melspectrogram import mel_filters, melspectrogram
 
-from .audio import PACKAGES, SR, read_clips, read_packages
+from .audio import FRONTEND, PACKAGES, SR, read_clips, read_packages
 from .synthetic import coloured_noise, synthetic
 
 FRONTEND_BATCH = 32
@@ -104,12 +104,10 @@ def load_training_clips(cache, packages):
     return clips, chances / chances.sum()
 
 
-def log_mel(windows, mel):
-    """Log-mel spectrograms as the product computes them, rounded to float16: (n, 8000) -> (n, 64, 50)."""
-    from .network import FRONTEND
-
+def log_mel(windows, mel, dtype=np.float16):
+    """Log-mel spectrograms as the product computes them, then rounded to `dtype`: (n, 8000) -> (n, 64, 50)."""
     parts = [windows[i : i + FRONTEND_BATCH] for i in range(0, len(windows), FRONTEND_BATCH)]
-    return np.concatenate([melspectrogram(part, FRONTEND, mel) for part in parts]).astype(np.float16)
+    return np.concatenate([melspectrogram(part, FRONTEND, mel) for part in parts]).astype(dtype)
 
 
 def embed(run, logmel, batch=32):
@@ -159,7 +157,7 @@ def main():
 
     import torch
 
-    from .network import FRONTEND, fold, load_teacher
+    from .network import fold, load_teacher
 
     torch.set_num_threads(1)
     teacher = fold(load_teacher(args.teacher))

@@ -17,7 +17,8 @@ def harmonics(n, rng):
     stop = start * 2.0 ** rng.uniform(-2, 2) if rng.random() < 0.5 else start
     frequency = np.minimum(start * (stop / start) ** np.linspace(0, 1, n), high)
     if rng.random() < 0.3:  # vibrato, siren
-        frequency = frequency * 2.0 ** (rng.uniform(0.01, 0.5) * np.sin(2 * np.pi * rng.uniform(0.5, 12) * np.arange(n) / n))
+        depth, rate = rng.uniform(0.01, 0.5), rng.uniform(0.5, 12)
+        frequency = frequency * 2.0 ** (depth * np.sin(2 * np.pi * rate * np.arange(n) / n))
     phase = 2 * np.pi * np.cumsum(frequency)
     signal = np.zeros(n)
     decay = rng.uniform(0.3, 3.0)

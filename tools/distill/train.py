@@ -17,10 +17,10 @@ import torch
 
 from .network import count_macs, distillation_loss, fold, new_student
 from .pruning import apply_masks, density, update_masks
-from .shards import embed
 from .scores import agreement
+from .shards import embed
 
-COLUMNS = "minutes windows lr weights loss val_cosine val_p5 val_error".split()
+COLUMNS = ["minutes", "windows", "lr", "weights", "loss", "val_cosine", "val_p5", "val_error"]
 
 
 class Pool:
@@ -46,14 +46,15 @@ class Pool:
         y = np.stack([self.targets[shard][row] for shard, row in zip(shards, rows)])
         return torch.from_numpy(x)[:, None].contiguous(memory_format=torch.channels_last), torch.from_numpy(y)
 
-    def scale(self):
-        """Standard deviation of the targets per dimension, at least a thousandth of the largest: shape (dim,)."""
-        std = np.concatenate(self.targets).std(axis=0)
-        return torch.from_numpy(np.maximum(std, 1e-3 * std.max()).astype(np.float32))
+    def moments(self):
+        """Mean and standard deviation (at least a thousandth of the largest) of the targets: shapes (dim,)."""
+        targets = np.concatenate(self.targets)
+        std = targets.std(axis=0)
+        return torch.from_numpy(targets.mean(axis=0)), torch.from_numpy(np.maximum(std, 1e-3 * std.max()))
 
 
-def reestimate_norms(network, pool, rng, batches=24, size=128):
-    """Put the batch norms' statistics to plain averages over training windows."""
+def reestimate_norms(network, pool, rng, windows, size=128):
+    """Put the batch norms' statistics to plain averages over `windows` training windows."""
     momenta = [norm.momentum for norm in network.norms]
     for norm in network.norms[1:]:
         norm.reset_running_stats()
@@ -61,7 +62,7 @@ def reestimate_norms(network, pool, rng, batches=24, size=128):
     network.train()
     network.norms[0].eval()
     with torch.no_grad():
-        for _ in range(batches):
+        for _ in range(max(1, windows // size)):
             network(pool.draw(size, rng)[0])
     for norm, momentum in zip(network.norms, momenta):
         norm.momentum = momentum
@@ -76,33 +77,37 @@ def learning_rate(progress, peak):
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm) / (1 - warm)))))
 
 
-def new_state(args):
+def new_state(args, mean, std):
     """Student, its average, masks, optimiser and counters of a run that starts."""
-    student = new_student(args.filters, seed=args.seed)
+    student = new_student(args.filters, mean, std, args.seed)
     average = copy.deepcopy(student).requires_grad_(False)
     masks = [torch.ones_like(conv.weight) for conv in student.convs]
     optimiser = torch.optim.AdamW(student.parameters(), lr=args.lr, weight_decay=0.0)
-    counters = dict(windows=0, seconds=0.0, loss=0.0, best=-1.0, rng=np.random.default_rng(args.seed))
+    counters = {"windows": 0, "seconds": 0.0, "loss": 0.0, "best": -1.0, "rng": np.random.default_rng(args.seed)}
     return student, average, masks, optimiser, counters
 
 
 def save_state(path, args, state):
     """Write a checkpoint, whole or not at all."""
     student, average, masks, optimiser, counters = state
-    content = dict(
-        filters=list(args.filters), student=student.state_dict(), average=average.state_dict(), masks=masks,
-        optimiser=optimiser.state_dict(), counters={**counters, "rng": counters["rng"].bit_generator.state},
-        args={key: str(value) for key, value in vars(args).items()},
-    )  # fmt: skip
+    content = {
+        "filters": list(args.filters),
+        "student": student.state_dict(),
+        "average": average.state_dict(),
+        "masks": masks,
+        "optimiser": optimiser.state_dict(),
+        "counters": {**counters, "rng": counters["rng"].bit_generator.state},
+        "args": {key: str(value) for key, value in vars(args).items()},
+    }
     torch.save(content, f"{path}.tmp")
     os.replace(f"{path}.tmp", path)
 
 
-def load_state(path, args):
+def load_state(path, args, mean, std):
     """Read a checkpoint: what `new_state` returns."""
     content = torch.load(path, weights_only=True)
     args.filters = content["filters"]
-    student, average, _, optimiser, counters = new_state(args)
+    student, average, _, optimiser, counters = new_state(args, mean, std)
     student.load_state_dict(content["student"])
     average.load_state_dict(content["average"])
     optimiser.load_state_dict(content["optimiser"])
@@ -147,11 +152,12 @@ def train(args, pool, val, log):
     """
     args.out.mkdir(parents=True, exist_ok=True)
     last, curve = args.out / "last.pt", args.out / "curve.tsv"
-    state = load_state(last, args) if last.exists() else new_state(args)
+    mean, scale = pool.moments()
+    state = load_state(last, args, mean, scale) if last.exists() else new_state(args, mean, scale)
     student, average, masks, optimiser, counters = state
     weights = [conv.weight for conv in student.convs]
     total = sum(weight.numel() for weight in weights)
-    scale, step = pool.scale(), counters["windows"] // args.batch
+    step = counters["windows"] // args.batch
     log(f"filters {args.filters}: {total} weights, {count_macs(args.filters) / 1e6:.1f} MMAC; scale {scale.mean():.3f}")
     clock, next_look = time.time() - counters["seconds"], counters["seconds"] + args.every
     while True:
@@ -172,7 +178,7 @@ def train(args, pool, val, log):
             return state
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(progress, args.lr)
-        if step % 40 == 0:
+        if step % 10 == 0:
             share = density(progress, args.prune_start, args.prune_stop, min(1.0, args.kept / total))
             update_masks(weights, masks, int(math.ceil(share * total)))
         decay = min(args.decay, (1 + step) / (10 + step))
@@ -186,7 +192,7 @@ def look(args, state, pool, val, progress):
     """Score the averaged network on the validation windows, keep it if it is the best: a row of the curve."""
     student, average, masks, optimiser, counters = state
     apply_masks([conv.weight for conv in average.convs], masks)
-    reestimate_norms(average, pool, np.random.default_rng(0))
+    reestimate_norms(average, pool, np.random.default_rng(0), args.norm_windows)
     cosine, p5, error = agreement(embed(fold(copy.deepcopy(average)), val[0]), val[1])
     alive = sum(int(mask.sum()) for mask in masks)
     if alive <= args.kept and cosine + p5 > counters["best"]:
@@ -214,6 +220,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--prune-start", type=float, default=0.2, help="part of the training done")
     parser.add_argument("--prune-stop", type=float, default=0.65)
     parser.add_argument("--every", type=float, default=240, help="seconds between looks at the validation windows")
+    parser.add_argument("--norm-windows", type=int, default=3072, help="to re-estimate batch norms at each look")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)

@@ -1,0 +1,88 @@
+"""Fixtures, and the versions that a run of the tests was made with."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+sys.path.insert(0, str(ROOT / "tools"))
+
+settings.register_profile("edgel3_np", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.load_profile("edgel3_np")
+
+
+def pytest_report_header():
+    import scipy
+    import soundfile
+
+    import edgel3_np
+
+    return (
+        f"edgel3_np {edgel3_np.__version__} from {Path(edgel3_np.__file__).parent}, "
+        f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}, "
+        f"soundfile {soundfile.__version__} ({soundfile.__libsndfile_version__}), {os.cpu_count()} cores, "
+        f"reference material {'present' if SHARED.is_dir() else 'absent'}"
+    )
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of released weights, recordings and golden files, which the project does not ship."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the reference material (released weights, golden files) in ../shared")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def converted(shared, tmp_path_factory):
+    """Converts a reference weights file once a session: name of the model -> path of its npz."""
+    from convert_weights import main
+
+    directory, done = tmp_path_factory.mktemp("converted"), {}
+    sources = {
+        "sea-64": "edgel3_sea_ust_audio_emb_64.h5.gz",
+        "sparse-ft-95.45": "standin_ft_audio_sparsity_95.45.h5.gz",
+        "sparse-kd-72.3": "standin_kd_audio_sparsity_72.3.h5.gz",
+    }
+
+    def convert(name):
+        if name not in done:
+            path = directory / f"{name}.npz"
+            assert main([str(shared / "weights" / sources[name]), "-o", str(path)]) == 0
+            done[name] = path
+        return done[name]
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def small_npz(tmp_path_factory):
+    """A weight file of a small random network: path."""
+    from factory import random_weights
+
+    from edgel3_np.weights import save_weights
+
+    path = tmp_path_factory.mktemp("small") / "small.npz"
+    save_weights(path, random_weights())
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_model(small_npz):
+    import edgel3_np
+
+    return edgel3_np.load_model(small_npz)
+
+
+@pytest.fixture(scope="session")
+def sweep():
+    """Two seconds and a bit of made-up sound at 8 kHz: shape (17003,), float64."""
+    t = np.arange(17003) / 8000
+    noise = np.random.default_rng(1).standard_normal(len(t))
+    return 0.4 * np.sin(2 * np.pi * (200 + 300 * t) * t) + 0.02 * noise

@@ -1,0 +1,112 @@
+"""Makes random networks, and Keras files of them."""
+
+import json
+
+import numpy as np
+
+from edgel3_np.melspectrogram import FrontEnd, mel_filters
+from edgel3_np.metadata import CONTRACT, SEA
+from edgel3_np.weights import Weights, to_csr
+
+SMALL = (4, 4, 6, 8, 8, 10, 12, 16)
+PROVENANCE = {
+    "contract": CONTRACT,
+    "source": {"file": "none", "sha256": "none"},
+    "license": "MIT",
+    "citation": "none",
+}
+
+
+def random_arrays(filters=SMALL, final_activation="relu", density=1.0, seed=0):
+    """Random kernels, biases and batch norms.
+
+    Returns
+    -------
+    kernels : list of np.ndarray [shape=(3, 3, in, out), float32]
+    biases : list of np.ndarray [shape=(out,), float32]
+    norms : list of np.ndarray [shape=(4, out), float32]
+    """
+    rng = np.random.default_rng(seed)
+    kernels, biases, norms, channels = [], [], [_random_norm(rng, 1)], 1
+    norms[0][2:] = [[-30.0], [400.0]]  # about what a log-mel spectrogram has
+    for number, out in enumerate(filters, 1):
+        kernel = rng.standard_normal((3, 3, channels, out)) * np.sqrt(2 / (9 * channels * density))
+        kernel *= rng.random(kernel.shape) < density  # leaves zeros of both signs, as pruning does
+        kernels.append(kernel.astype(np.float32))
+        biases.append((0.1 * rng.standard_normal(out)).astype(np.float32))
+        if number < 8 or final_activation == "relu":
+            norms.append(_random_norm(rng, out))
+        channels = out
+    return kernels, biases, norms
+
+
+def _random_norm(rng, n):
+    gamma = rng.uniform(0.5, 1.5, n) * rng.choice([-1, 1], n, p=[0.1, 0.9])
+    return np.stack([gamma, 0.1 * rng.standard_normal(n), 0.2 * rng.standard_normal(n), rng.uniform(0.5, 2, n)]).astype(
+        np.float32
+    )
+
+
+def random_weights(filters=SMALL, final_activation="relu", density=1.0, seed=0, frontend=SEA, name="small"):
+    """`Weights` of a random network."""
+    kernels, biases, norms = random_arrays(filters, final_activation, density, seed)
+    kernels = tuple(to_csr(kernel) for kernel in kernels)
+    return Weights(name, frontend, final_activation, kernels, tuple(biases), tuple(norms), None, PROVENANCE)
+
+
+def write_keras(path, arrays, frontend=SEA, whole_model=True, first_number=1, front=None):
+    """Write a Keras HDF5 file as edgel3's models are saved.
+
+    Parameters
+    ----------
+    path : str or Path
+    arrays : tuple
+        From `random_arrays`.
+    frontend : FrontEnd
+    whole_model : bool
+        As `model.save` writes it; otherwise as `save_weights` does.
+    first_number : int
+        Of the layers' numbers, which depend on the session that saved them.
+    front : list of np.ndarray, optional
+        Real and imaginary kernels and mel matrix; the formulas' by default.
+    """
+    import h5py
+
+    kernels, biases, norms = arrays
+    front = keras_front_end(frontend) if front is None else front
+    layers = [("input_1", []), ("melspectrogram_1", list(zip(("real_kernels", "imag_kernels", "Variable"), front)))]
+    config = [{"class_name": "InputLayer", "name": "input_1", "config": {}}]
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    for number in range(9):
+        if number:
+            name = f"conv2d_{first_number + number - 1}" if number < 8 else "audio_embedding_layer"
+            layers.append((name, [("kernel", kernels[number - 1]), ("bias", biases[number - 1])]))
+            settings = {"padding": "same", "strides": [1, 1]}
+            config.append({"class_name": "Conv2D", "name": name, "config": settings})
+        if number < len(norms):
+            name = f"batch_normalization_{first_number + number}"
+            layers.append((name, list(zip(names, norms[number]))))
+            config.append({"class_name": "BatchNormalization", "name": name, "config": {"epsilon": 0.001}})
+            layers.append((f"activation_{first_number + number}", []))
+    with h5py.File(path, "w") as file:
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.3.1"
+        root = file
+        if whole_model:
+            file.attrs["model_config"] = json.dumps({"class_name": "Model", "config": {"layers": config}}).encode()
+            root = file.create_group("model_weights")
+        root.attrs["layer_names"] = [name.encode() for name, _ in layers]
+        for name, parts in layers:
+            group = root.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/{part}:0".encode() for part, _ in parts]
+            for part, array in parts:
+                group.create_dataset(f"{name}/{part}:0", data=array)
+
+
+def keras_front_end(frontend):
+    """What the spectrogram layer stores: real and imaginary kernels (n_fft, 1, 1, bins), mel matrix (bins, n_mels)."""
+    time, bins = np.arange(frontend.n_fft), np.arange(1 + frontend.n_fft // 2)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / frontend.n_fft)
+    waves = np.exp(-2j * np.pi * np.outer(time, bins) / frontend.n_fft) * hann[:, np.newaxis]
+    shape = (frontend.n_fft, 1, 1, len(bins))
+    real, imaginary = waves.real.reshape(shape), waves.imag.reshape(shape)
+    return [real.astype(np.float32), imaginary.astype(np.float32), mel_filters(FrontEnd(*frontend))]

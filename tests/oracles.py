@@ -1,0 +1,98 @@
+"""The pipeline once more, in float64, slowly and obviously: what the tests compare with."""
+
+import math
+
+import numpy as np
+
+
+def resample(x, sr, new):
+    """resampy 0.2.2 with kaiser_best: time by a running sum, one output after the other, tap after tap."""
+    ratio = float(new) / sr
+    n = 64 * 512
+    window = np.kaiser(2 * n + 1, 14.769656459379492)[n:]
+    rolloff = 0.9475937167399596
+    window = window * rolloff * np.sinc(rolloff * np.linspace(0, 64, n + 1))
+    if ratio < 1:
+        window = window * ratio
+    delta = np.append(np.diff(window), 0.0)
+    scale = min(1.0, ratio)
+    step = int(scale * 512)
+    y = np.zeros(int(len(x) * ratio))
+    time = 0.0
+    for t in range(len(y)):
+        n = int(time)
+        fraction = scale * (time - n)
+        for wing, position in (("left", fraction * 512), ("right", (scale - fraction) * 512)):
+            offset = int(position)
+            eta = position - offset
+            taps = (len(window) - offset) // step
+            taps = min(taps, n + 1 if wing == "left" else len(x) - n - 1)
+            entry = offset + step * np.arange(taps)
+            near = n - np.arange(taps) if wing == "left" else n + 1 + np.arange(taps)
+            y[t] += np.dot(window[entry] + eta * delta[entry], x[near])
+        time += 1.0 / ratio
+    return y
+
+
+def frame(x, window, hop, front):
+    """Windows of a whole signal, padded as upstream pads it."""
+    x = np.concatenate([np.zeros(front), x])
+    if len(x) < window:
+        x = np.concatenate([x, np.zeros(window - len(x))])
+    else:
+        missing = math.ceil((len(x) - window) / hop) * hop - (len(x) - window)
+        x = np.concatenate([x, np.zeros(missing)])
+    return np.array([x[start : start + window] for start in range(0, len(x) - window + 1, hop)])
+
+
+def melspectrogram(window, sr, n_fft, hop, mel):
+    """Log-mel of one window, with the transform written out as a product with cosines and sines."""
+    frames = math.ceil(sr / hop)
+    pad = (frames - 1) * hop + n_fft - sr
+    x = np.concatenate([np.zeros(pad // 2), window, np.zeros(pad - pad // 2)])
+    time, bins = np.arange(n_fft), np.arange(n_fft // 2 + 1)
+    hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * t / n_fft) for t in time])
+    phase = 2 * np.pi * (np.outer(time, bins) % n_fft) / n_fft
+    levels = np.zeros((mel.shape[1], frames))
+    for index in range(frames):
+        piece = x[index * hop : index * hop + n_fft] * hann
+        power = (piece @ np.cos(phase)) ** 2 + (piece @ np.sin(phase)) ** 2
+        levels[:, index] = 10 * np.log10(np.maximum(np.sqrt(power @ mel), 1e-10))
+    levels -= levels.max()
+    return np.maximum(levels, -80.0)
+
+
+def convolve(x, kernel):
+    """'Same' 3x3 convolution of (height, width, in) with (3, 3, in, out): nine shifted products, in float64."""
+    height, width, _ = x.shape
+    padded = np.zeros((height + 2, width + 2, x.shape[2]))
+    padded[1:-1, 1:-1] = x
+    y = np.zeros((height, width, kernel.shape[3]))
+    for dy in range(3):
+        for dx in range(3):
+            y += padded[dy : dy + height, dx : dx + width] @ kernel[dy, dx].astype(np.float64)
+    return y
+
+
+def batch_norm(x, norm):
+    gamma, beta, mean, variance = norm.astype(np.float64)
+    return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
+
+
+def pool(x):
+    """2x2 max-pool of (height, width, channels); odd edges are dropped."""
+    height, width, channels = x.shape
+    x = x[: height // 2 * 2, : width // 2 * 2]
+    return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
+
+
+def forward(logmel, kernels, biases, norms):
+    """The network of one window as Keras runs it, unfolded: (n_mels, n_frames) -> (dim,), all in float64."""
+    x = batch_norm(logmel.astype(np.float64)[:, :, np.newaxis], norms[0])
+    for number, (kernel, bias) in enumerate(zip(kernels, biases), 1):
+        x = convolve(x, kernel) + bias.astype(np.float64)
+        if number < len(norms):
+            x = np.maximum(batch_norm(x, norms[number]), 0.0)
+        if number in (2, 4, 6):
+            x = pool(x)
+    return x.max(axis=(0, 1))

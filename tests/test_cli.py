@@ -1,0 +1,214 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import edgel3_np
+from edgel3_np import cli
+from edgel3_np.metadata import CONTRACT
+from edgel3_np.models import PATH_VARIABLE
+
+
+@pytest.fixture
+def sounds(tmp_path, sweep):
+    """A directory with two recordings, a text file and a subdirectory with a third."""
+    directory = tmp_path / "sounds"
+    (directory / "deeper").mkdir(parents=True)
+    soundfile.write(directory / "a.wav", sweep, 8000)
+    soundfile.write(directory / "b.FLAC", sweep[:9000], 8000)
+    soundfile.write(directory / "deeper" / "c.wav", sweep, 8000)
+    (directory / "notes.txt").write_text("no audio")
+    return directory
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+
+
+def test_a_file_is_embedded_next_to_itself(sounds, small_npz, small_model, capsys):
+    assert cli.main([str(sounds / "a.wav"), "--model", str(small_npz)]) == cli.OK
+    expected = small_model.embed(sounds / "a.wav")
+    with np.load(sounds / "a.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["embedding"], expected.embedding)
+        np.testing.assert_array_equal(archive["timestamps"], expected.timestamps)
+        provenance = json.loads(str(archive["provenance"]))
+    assert provenance == {
+        "model": "small",
+        "weights_sha256": small_model.sha256,
+        "version": edgel3_np.__version__,
+        "contract": CONTRACT,
+        "options": {"hop_size": 0.1, "center": True},
+    }
+    captured = capsys.readouterr()
+    assert captured.out == "" and "a.npz" in captured.err
+
+
+def test_options(sounds, small_npz, small_model, capsys):
+    arguments = [str(sounds / "a.wav"), "-m", str(small_npz), "-o", str(sounds / "out" / "new"), "-x", "small"]
+    assert cli.main([*arguments, "-t", "0.5", "-n", "-q"]) == cli.OK
+    expected = small_model.embed(sounds / "a.wav", hop_size=0.5, center=False)
+    with np.load(sounds / "out" / "new" / "a_small.npz") as archive:
+        np.testing.assert_array_equal(archive["embedding"], expected.embedding)
+        assert json.loads(str(archive["provenance"]))["options"] == {"hop_size": 0.5, "center": False}
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_a_directory_gives_its_audio_files_only(sounds, small_npz):
+    assert cli.main([str(sounds), "-m", str(small_npz), "-q"]) == cli.OK
+    assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.npz", "b.npz"]
+    assert not list((sounds / "deeper").glob("*.npz"))
+
+
+def test_one_bad_file_is_reported_and_the_rest_done(sounds, small_npz, capsys):
+    (sounds / "aa.wav").write_bytes(b"not audio")
+    soundfile.write(sounds / "ab.wav", np.zeros(0), 8000)
+    assert cli.main([str(sounds), "-m", str(small_npz)]) == cli.SOME_FAILED
+    err = capsys.readouterr().err
+    assert "aa.wav" in err and "libsndfile" in err and "ab.wav: audio: expected at least one sample" in err
+    assert "2 of 4 files failed" in err
+    assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.npz", "b.npz"]
+    assert not list(sounds.glob(".*"))
+
+
+def test_two_inputs_of_one_output_do_not_overwrite(sounds, small_npz, capsys):
+    (sounds / "a.flac").write_bytes((sounds / "b.FLAC").read_bytes())
+    assert cli.main([str(sounds), "-m", str(small_npz), "-q"]) == cli.SOME_FAILED
+    assert "was just written for" in capsys.readouterr().err
+
+
+def test_warnings_name_the_file(sounds, small_npz, capsys):
+    for name in ("short1.wav", "short2.wav"):
+        soundfile.write(sounds / name, np.ones(100) / 2, 8000)
+    assert cli.main([str(sounds / "short1.wav"), str(sounds / "short2.wav"), "-m", str(small_npz)]) == cli.OK
+    err = capsys.readouterr().err
+    assert "short1.wav: warning" in err and "short2.wav: warning" in err
+
+
+def test_nothing_to_do(tmp_path, small_npz, capsys):
+    assert cli.main([str(tmp_path), "-m", str(small_npz)]) == cli.NO_INPUTS == 255
+    assert "no audio files" in capsys.readouterr().err
+
+
+def test_missing_input_is_a_failure(tmp_path, small_npz, capsys):
+    assert cli.main([str(tmp_path / "none.wav"), "-m", str(small_npz)]) == cli.SOME_FAILED
+    assert "none.wav: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_output_directory_that_cannot_be(sounds, small_npz, capsys):
+    assert cli.main([str(sounds / "a.wav"), "-m", str(small_npz), "-o", str(sounds / "notes.txt")]) == cli.SOME_FAILED
+    assert "notes.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.wav", "--hop-size", "0"],
+        ["a.wav", "-t", "-1"],
+        ["a.wav", "-t", "nan"],
+        ["a.wav", "-t", "x"],
+        ["a.wav", "-e", "100"],
+        ["a.wav", "-sp", "12"],
+        ["a.wav", "--model-type", "dense"],
+        ["a.wav", "--nonsense"],
+    ],
+)
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == cli.USAGE
+    assert "usage" in capsys.readouterr().err
+
+
+def test_model_that_is_not_there(capsys, monkeypatch):
+    monkeypatch.setenv(PATH_VARIABLE, "/no/such")
+    assert cli.main(["a.wav", "-m", "sea-64"]) == cli.USAGE
+    assert "convert_weights.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ([], "pico-64"),
+        (["-m", "x.npz"], "x.npz"),
+        (["--model-type", "sparse"], "sparse-ft-95.45"),
+        (["-mtype", "sparse", "-retrain", "kd", "-sp", "53.5"], "sparse-kd-53.5"),
+        (["--model-sparsity", "87.0"], "sparse-ft-87.0"),
+        (["-mtype", "sea"], "sea-512"),
+        (["--model-type", "sea", "--emb-dim", "64"], "sea-64"),
+        (["-mtype", "sea", "-e", "128"], "sea-128"),
+    ],
+)
+def test_upstreams_way_of_naming_models(arguments, name):
+    assert cli._model_name(cli._parser().parse_args(["a.wav", *arguments])) == name
+
+
+def test_two_ways_of_naming_models_at_once(capsys):
+    assert cli.main(["a.wav", "-m", "pico-64", "-e", "64"]) == cli.USAGE
+    assert "--emb-dim" in capsys.readouterr().err
+
+
+def test_list_models(small_npz, monkeypatch, capsys):
+    monkeypatch.setenv(PATH_VARIABLE, str(small_npz.parent))
+    assert cli.main(["--list-models"]) == cli.OK
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("small"))
+    assert "8000 Hz" in line and "16-d" in line and str(small_npz) in line
+
+
+def test_list_models_tells_of_broken_files(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.npz").write_bytes(b"x")
+    monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
+    assert cli.main(["--list-models"]) == cli.OK
+    assert "broken" in capsys.readouterr().out
+
+
+def test_as_a_program(sounds, small_npz):
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "edgel3_np", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=100,
+        )
+
+    version = run("--version")
+    assert version.returncode == 0 and edgel3_np.__version__ in version.stdout
+    assert "Exit codes" in run("--help").stdout
+    done = run(str(sounds / "a.wav"), "--model", str(small_npz))
+    assert (done.returncode, done.stdout) == (0, "") and (sounds / "a.npz").is_file()
+    assert run().returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_interrupted(sounds, small_npz, sweep):
+    """Ctrl-C: what is done stays, nothing torn is left, and the exit code says so."""
+    for number in range(40):
+        soundfile.write(sounds / f"x{number:02}.wav", np.tile(sweep, 10), 8000)
+    program = subprocess.Popen(
+        [sys.executable, "-m", "edgel3_np", str(sounds), "-m", str(small_npz)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    while not list(sounds.glob("*.npz")):
+        assert program.poll() is None
+        time.sleep(0.01)
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=100)
+    assert program.returncode == cli.INTERRUPTED, err
+    assert "interrupted" in err and "Traceback" not in err
+    done = list(sounds.glob("*.npz"))
+    assert 0 < len(done) < 42
+    for path in done:
+        with np.load(path) as archive:
+            assert len(archive["embedding"]) == len(archive["timestamps"]) > 0
+    assert not list(sounds.glob(".*"))
