@@ -123,7 +123,7 @@ def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True):
 
 
 def load_model(model=DEFAULT):
-    """Load a model.
+    """Load a model, by name or from a weight file.
 
     Parameters
     ----------

@@ -53,10 +53,11 @@ def melspectrogram(window, sr, n_fft, hop, mel):
     time, bins = np.arange(n_fft), np.arange(n_fft // 2 + 1)
     hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * t / n_fft) for t in time])
     phase = 2 * np.pi * (np.outer(time, bins) % n_fft) / n_fft
+    cosines, sines = np.cos(phase), np.sin(phase)
     levels = np.zeros((mel.shape[1], frames))
     for index in range(frames):
         piece = x[index * hop : index * hop + n_fft] * hann
-        power = (piece @ np.cos(phase)) ** 2 + (piece @ np.sin(phase)) ** 2
+        power = (piece @ cosines) ** 2 + (piece @ sines) ** 2
         levels[:, index] = 10 * np.log10(np.maximum(np.sqrt(power @ mel), 1e-10))
     levels -= levels.max()
     return np.maximum(levels, -80.0)

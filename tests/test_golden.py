@@ -1,0 +1,83 @@
+"""Parity with the original software stack, and with the same graph in float64, on every golden file of edgel3."""
+
+import hashlib
+import warnings
+
+import numpy as np
+import oracles
+import pytest
+
+import edgel3_np
+from edgel3_np import EdgeL3Warning
+from edgel3_np.network import forward, workspace
+from edgel3_np.weights import load_weights, to_dense
+
+RECORDINGS = ["chirp_1s", "chirp_44k", "chirp_8k", "chirp_mono", "chirp_stereo"]
+RECORDINGS += ["dog_bark", "helicopter", "short", "silence"]
+# smallest cosine of any window, and of the mean over a recording
+BOUNDS = {"sea-64": (0.99999, 0.99999), "sparse-ft-95.45": (0.9999, 0.99999), "sparse-kd-72.3": (0.9999, 0.99999)}
+
+
+@pytest.fixture(scope="module", params=BOUNDS)
+def case(request, shared, converted):
+    golden = np.load(shared / "golden" / f"{request.param}.npz")
+    return request.param, edgel3_np.load_model(converted(request.param)), dict(golden)
+
+
+@pytest.fixture(scope="module")
+def remember():
+    """Runs a network once for each different spectrogram: golden files share most windows between their hops.
+
+    A window's embedding does not depend on its batch (test_network.py), so nothing is hidden by this.
+    """
+    seen = {}
+
+    def run(network, logmel, work):
+        out = []
+        for spectrogram in logmel:
+            key = (id(network), hashlib.sha256(spectrogram.tobytes()).digest())
+            if key not in seen:
+                seen[key] = forward(network, spectrogram[np.newaxis], work)
+            out.append(seen[key])
+        return np.concatenate(out)
+
+    return run
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_embeddings_and_timestamps(case, recording, shared, remember, monkeypatch):
+    name, model, golden = case
+    monkeypatch.setattr("edgel3_np.embedding.forward", remember)
+    path = next((shared / "audio").glob(f"{recording}.*"))
+    keys = [key for key in golden if key.startswith(f"{recording}|center") and key.endswith("embedding")]
+    assert len(keys) == (2 if recording in ("short", "silence") else 4)
+    cosines, largest = [], 0.0
+    for key in keys:
+        _, center, hop, _ = key.split("|")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EdgeL3Warning)
+            found, timestamps = model.embed(path, hop_size=float(hop[4:]), center=center == "center=1")
+        expected = golden[key]
+        assert found.shape == expected.shape
+        np.testing.assert_array_equal(timestamps, golden[key.replace("embedding", "timestamps")])
+        a, b = found.astype(np.float64), expected.astype(np.float64)
+        cosines.extend((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
+        largest = max(largest, (np.abs(a - b).max(axis=1) / np.abs(b).max(axis=1)).max())
+    print(f"{name:16} {recording:13} smallest cosine {min(cosines):.7f}, largest relative error {largest:.1e}")
+    assert min(cosines) >= BOUNDS[name][0]
+    assert np.mean(cosines) >= BOUNDS[name][1]
+
+
+def test_equal_to_float64(case, converted):
+    """The graph as Keras states it, evaluated in float64, on the golden spectrograms themselves."""
+    name, model, golden = case
+    weights = load_weights(converted(name))
+    kernels = [to_dense(kernel) for kernel in weights.kernels]
+    recordings = ["helicopter", "chirp_mono"] if name == "sea-64" else ["helicopter"]
+    for recording in recordings:
+        logmel = golden[f"{recording}|melspectrogram"][:1]
+        found = forward(model.network, logmel, workspace(model.network))[0]
+        expected = oracles.forward(logmel[0], kernels, weights.biases, weights.norms)
+        error = np.abs(found - expected).max() / np.abs(expected).max()
+        print(f"{name:16} {recording:13} relative error to float64 {error:.1e}")
+        assert error <= 1e-5

@@ -1,0 +1,131 @@
+"""Promises about the package as a whole: what it imports, how large it is, what it leaves alone."""
+
+import ast
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgel3_np
+
+PACKAGE = Path(edgel3_np.__file__).parent
+MODULES = sorted(PACKAGE.glob("*.py"))
+ALLOWED = {"numpy", "scipy", "soundfile"}
+STANDARD = {"argparse", "ast", "collections", "contextlib", "dataclasses", "fractions", "functools", "hashlib", "io"}
+STANDARD |= {"itertools", "json", "math", "numbers", "os", "pathlib", "platform", "re", "stat", "statistics"}
+STANDARD |= {"subprocess", "sys", "tempfile", "time", "types", "typing", "warnings", "zipfile"}
+
+
+def imported(path):
+    """Top-level names of everything that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." if node.level else node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_nothing_but_the_standard_library_numpy_scipy_and_soundfile(path):
+    assert set(imported(path)) <= ALLOWED | STANDARD | {"."}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_no_module_is_long(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_only_the_command_lines_print(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+    assert not prints or path.name in ("cli.py", "bench.py")
+
+
+def test_imports_run_one_way():
+    """No module imports one that imports it, however far round."""
+    graph = {}
+    for path in MODULES:
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                names.update([node.module] if node.module else [alias.name for alias in node.names])
+        graph[path.stem] = {name for name in names if (PACKAGE / f"{name}.py").exists()}
+    done = set()
+
+    def visit(name, above):
+        assert name not in above, f"{' -> '.join([*above, name])}"
+        if name not in done:
+            for below in graph[name]:
+                visit(below, [*above, name])
+            done.add(name)
+
+    for name in graph:
+        visit(name, [])
+
+
+def run(code, **options):
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=100,
+        **options,
+    )
+
+
+def test_import_is_light_and_quiet():
+    ran = run("import sys, edgel3_np; import json; print(json.dumps(sorted(sys.modules)))")
+    assert ran.returncode == 0 and ran.stderr == ""
+    loaded = set(json.loads(ran.stdout))
+    assert "numpy" in loaded
+    assert not loaded & {"scipy", "soundfile", "h5py", "argparse"}
+
+
+def test_embedding_an_array_with_a_dense_model_loads_neither_scipy_nor_soundfile(small_npz):
+    ran = run(
+        "import sys, numpy, edgel3_np\n"
+        f"edgel3_np.embed(numpy.ones(9000), 8000, model={str(small_npz)!r})\n"
+        "assert not {'scipy', 'soundfile'} & set(sys.modules)\n"
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_global_state_is_left_alone(small_npz):
+    ran = run(
+        "import os, random, warnings, numpy, edgel3_np\n"
+        "state = lambda: (list(warnings.filters), random.getstate(), str(numpy.random.get_state()), dict(os.environ),\n"
+        "                 numpy.geterr(), numpy.get_printoptions(), os.getcwd(), os.umask(0o22))\n"
+        "os.umask(0o22); before = state()\n"
+        f"edgel3_np.embed(numpy.ones(9000), 8000, model={str(small_npz)!r})\n"
+        "assert state() == before\n"
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_function_and_method_have_the_same_options():
+    function = inspect.signature(edgel3_np.embed).parameters
+    method = inspect.signature(edgel3_np.Model.embed).parameters
+    assert [name for name in function if name != "model"] == [name for name in method if name != "self"]
+    for name, parameter in method.items():
+        if name != "self":
+            assert parameter == function[name]
+
+
+@pytest.mark.parametrize("name", edgel3_np.__all__)
+def test_public_names_are_documented(name):
+    thing = getattr(edgel3_np, name)
+    assert thing.__doc__ and len(thing.__doc__.splitlines()[0]) > 20
+    if inspect.isfunction(thing):
+        for parameter in inspect.signature(thing).parameters:
+            assert f"{parameter} :" in thing.__doc__
+
+
+def test_typed():
+    assert (PACKAGE / "py.typed").is_file()

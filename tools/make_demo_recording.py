@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Synthesise the recording of the demo: sixteen seconds of a street, made of sines and noise.
+
+    python tools/make_demo_recording.py [OUT.flac]
+
+A siren, footsteps and a dog-like bark are heard twice each, over a car that idles far away: so there is something to find
+in it. Everything comes from the formulas below and a fixed seed; nobody was recorded, and nobody's rights are touched.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+SR = 16000
+SCENES = (  # (start in seconds, what)
+    (0, "engine"),
+    (2, "siren"),
+    (5, "footsteps"),
+    (7, "bark"),
+    (9, "footsteps"),
+    (11, "bark"),
+    (13, "siren"),
+)
+END = 16
+
+
+def engine(n, rng, level):
+    """A four-stroke at 25 firings a second: harmonics of a wobbling pitch, and the noise of its intake."""
+    pitch = 25 * (1 + 0.03 * np.sin(2 * np.pi * 0.7 * np.arange(n) / SR))
+    phase = 2 * np.pi * np.cumsum(pitch) / SR
+    tone = sum(np.sin(k * phase + k) / k for k in range(1, 20))
+    noise = smooth(rng.standard_normal(n), 12) * (1 + np.sin(phase))
+    return level * (tone + 2 * noise)
+
+
+def siren(n, rng):
+    """Two tones a fourth apart, in turn, with overtones and a little echo."""
+    t = np.arange(n) / SR
+    pitch = np.where(t % 1.0 < 0.5, 440.0, 585.0)
+    phase = 2 * np.pi * np.cumsum(smooth(pitch, 400)) / SR
+    tone = sum(np.sin(k * phase) / k**1.5 for k in (1, 2, 3, 4, 5))
+    echo = np.concatenate([np.zeros(1600), tone[:-1600]])
+    return 0.12 * (tone + 0.4 * echo) * fade(n, 0.3)
+
+
+def footsteps(n, rng):
+    """Heel and toe, twice a second: short bursts of low and of bright noise."""
+    y = np.zeros(n)
+    for start in np.arange(0.1, n / SR - 0.3, 0.5):
+        for delay, width, level in ((0.0, 30, 3.0), (0.09, 5, 0.5)):
+            length = int(0.08 * SR)
+            at = int((start + delay + 0.01 * rng.random()) * SR)
+            y[at : at + length] += level * smooth(rng.standard_normal(length), width) * decay(length, 0.02)
+    return y
+
+
+def bark(n, rng):
+    """Three barks: a falling, rough voice through the mouth's two resonances."""
+    y = np.zeros(n)
+    for start in (0.2, 0.65, 1.25):
+        length = int(0.22 * SR)
+        t = np.arange(length) / SR
+        phase = 2 * np.pi * np.cumsum(420 + 260 * np.exp(-t / 0.05) + 25 * rng.standard_normal(length)) / SR
+        voice = sum(np.sin(k * phase) * resonance(480.0 * k) for k in range(1, 14))
+        breath = 0.5 * np.diff(rng.standard_normal(length + 1))
+        at = int(start * SR)
+        y[at : at + length] += 0.25 * (voice + breath) * decay(length, 0.06) * fade(length, 0.01)
+    return y
+
+
+def resonance(frequency):
+    return np.exp(-(((frequency - 900) / 400) ** 2)) + 0.6 * np.exp(-(((frequency - 2100) / 600) ** 2)) + 0.02
+
+
+def smooth(x, width):
+    return np.convolve(x, np.ones(width) / width, mode="same")
+
+
+def decay(n, seconds):
+    return np.exp(-np.arange(n) / SR / seconds)
+
+
+def fade(n, seconds):
+    """Rise and fall of so many seconds at the ends."""
+    t = np.arange(n) / SR
+    return np.clip(np.minimum(t, n / SR - t) / seconds, 0, 1)
+
+
+def street():
+    """The whole recording: shape (END * SR,), float64, within 0.9."""
+    rng = np.random.default_rng(2019)
+    y = engine(END * SR, rng, 0.02) + 0.002 * rng.standard_normal(END * SR)
+    makers = {"siren": siren, "footsteps": footsteps, "bark": bark, "engine": lambda n, rng: engine(n, rng, 0.08)}
+    for (start, what), (stop, _) in zip(SCENES, [*SCENES[1:], (END, "")]):
+        n = (stop - start) * SR
+        y[start * SR : stop * SR] += makers[what](n, rng) * fade(n, 0.05)
+    return 0.9 * y / np.abs(y).max()
+
+
+if __name__ == "__main__":
+    default = Path(__file__).resolve().parent.parent / "docs" / "demo" / "street.flac"
+    soundfile.write(sys.argv[1] if len(sys.argv) > 1 else default, street(), SR, subtype="PCM_16")
