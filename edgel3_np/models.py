@@ -9,7 +9,7 @@ from types import MappingProxyType
 from .embedding import embed_with
 from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd
-from .metadata import ADDRESS, RELEASED, released_file
+from .metadata import ADDRESS, RELEASED, SHIPPED, released_file
 from .network import Network, plan
 from .weights import load_weights
 
@@ -32,9 +32,9 @@ class Model:
 
     Examples
     --------
-    >>> model = load_model("sea-64")  # doctest: +SKIP
-    >>> model.sr, model.dim, model.window  # doctest: +SKIP
-    (8000, 64, 8000)
+    >>> model = load_model()
+    >>> model.name, model.dim
+    ('pico-64', 64)
     """
 
     name: str
@@ -114,9 +114,10 @@ def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True):
     Examples
     --------
     >>> import numpy as np
-    >>> embedding, timestamps = embed(np.ones(16000), sr=8000)  # doctest: +SKIP
-    >>> embedding.shape  # doctest: +SKIP
-    (16, 64)
+    >>> noise = np.random.default_rng(0).standard_normal(2 * 44100)
+    >>> embedding, timestamps = embed(noise, sr=44100)
+    >>> embedding.shape, timestamps[:3]
+    ((16, 64), array([0. , 0.1, 0.2]))
     """
     model = model if isinstance(model, Model) else load_model(model)
     return embed_with(model.network, audio, sr, hop_size=hop_size, center=center)
@@ -139,11 +140,24 @@ def load_model(model=DEFAULT):
     Raises
     ------
     EdgeL3Error
-        There is no such model, or its file is not a valid weight file.
+        There is no such model, or its file is not a valid weight file, or not the one that the package shipped.
+
+    Examples
+    --------
+    >>> model = load_model("pico-64")
+    >>> model.sr, model.dim, model.window
+    (8000, 64, 8000)
     """
     if not isinstance(model, (str, os.PathLike)) or not str(model):
         raise EdgeL3Error(f"model: expected a model's name or the path of a weight file, found {model!r}")
-    weights = load_weights(_find(model))
+    path = _find(model)
+    weights = load_weights(path)
+    pinned = SHIPPED.get(model)  # of a name only: what is at a path is the caller's business
+    if pinned not in (None, weights.sha256):
+        raise EdgeL3Error(
+            f"{path}: expected the {model} of this version of edgel3_np (sha256 {pinned}), found {weights.sha256}; "
+            "install the package again, or pass the file's path to load it all the same"
+        )
     provenance = MappingProxyType(weights.provenance)
     return Model(weights.name, plan(weights), weights.sha256, provenance)
 

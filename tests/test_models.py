@@ -8,7 +8,7 @@ import pytest
 
 import edgel3_np
 from edgel3_np import EdgeL3Error, list_models, load_model
-from edgel3_np.metadata import RELEASED, SEA, released_file
+from edgel3_np.metadata import RELEASED, SEA, SHIPPED, released_file
 from edgel3_np.models import DEFAULT, PATH_VARIABLE
 from edgel3_np.weights import save_weights
 
@@ -87,12 +87,25 @@ def test_what_is_no_model(model):
         edgel3_np.embed(np.zeros(8000), 8000, model=model)
 
 
-def test_default_model_loads_or_says_how_to_get_it():
-    if DEFAULT in list_models():
-        assert load_model().name == DEFAULT
-    else:
-        with pytest.raises(EdgeL3Error, match=DEFAULT):
-            load_model()
+def test_the_default_ships_and_is_the_one_that_is_pinned():
+    model = load_model()
+    assert (model.name, model.sr, model.dim) == (DEFAULT, 8000, 64)
+    assert model.sha256 == SHIPPED[DEFAULT] == load_model(list_models()[DEFAULT]).sha256
+    assert list_models()[DEFAULT].stat().st_size <= 150_000
+
+
+def test_another_file_of_the_defaults_name_is_refused(tmp_path, monkeypatch):
+    save_weights(tmp_path / f"{DEFAULT}.npz", factory.random_weights(name=DEFAULT))
+    monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
+    with pytest.raises(EdgeL3Error, match="expected the pico-64 of this version"):
+        load_model()
+    assert load_model(tmp_path / f"{DEFAULT}.npz").dim == 16
+
+
+def test_without_its_weights_the_default_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("edgel3_np.models._directories", list)
+    with pytest.raises(EdgeL3Error, match="pico-64 does not come with this copy"):
+        load_model()
 
 
 def test_model_without_its_file_name_keeps_its_own(small_npz):

@@ -3,8 +3,9 @@
 
     python tools/make_demo_recording.py [OUT.flac]
 
-A siren, footsteps and a dog-like bark are heard twice each, over a car that idles far away: so there is something to find
-in it. Everything comes from the formulas below and a fixed seed; nobody was recorded, and nobody's rights are touched.
+A siren, footsteps and a dog-like bark are heard twice each, over a car that idles far away: so there is something to
+find in it. Everything comes from the formulas below and a fixed seed; nobody was recorded, and nobody's rights are
+touched.
 """
 
 import sys
