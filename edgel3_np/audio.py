@@ -61,6 +61,8 @@ def open_audio(audio, sr=None):
         with _sound_file(io.BytesIO(audio), "audio given as bytes", sr) as opened:
             yield opened
     elif _is_file_like(audio):
+        if not isinstance(audio.read(0), bytes):
+            raise EdgeL3Error("audio: expected a file open for reading bytes (mode 'rb'), found one for text")
         with _sound_file(audio, str(getattr(audio, "name", "audio file object")), sr) as opened:
             yield opened
     else:

@@ -43,10 +43,10 @@ def main(arguments=None):
         parser.error("expected at least one INPUT: an audio file or a directory of them")
     try:
         model = load_model(_model_name(options))
-    except EdgeL3Error as error:
+        files, failures = _files(options.inputs), 0
+    except (EdgeL3Error, OSError) as error:
         print(f"edgel3-np: {error}", file=sys.stderr)
         return USAGE
-    files, failures = _files(options.inputs), 0
     if not files:
         print(f"edgel3-np: no audio files in {', '.join(options.inputs)}", file=sys.stderr)
         return NO_INPUTS

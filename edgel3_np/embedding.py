@@ -12,7 +12,7 @@ from .melspectrogram import melspectrogram
 from .network import forward, workspace
 from .resample import resample
 
-BATCH_SAMPLES = 1 << 17  # samples in a batch of windows, about: bounds memory at any length of audio
+BATCH_SAMPLES = 1 << 17  # samples in, and under, a batch of windows, about: bounds memory at any length of audio
 
 
 class Embedding(NamedTuple):
@@ -36,7 +36,7 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True):
         raise EdgeL3Error(f"center: expected True or False, found {center!r}")
     rate = network.frontend.sr
     window, hop, front = rate, hop_length(hop_size, rate), rate // 2 if center else 0
-    batch = max(1, BATCH_SAMPLES // window)
+    batch = max(1, BATCH_SAMPLES // max(window, hop))
     parts, work, seen = [], workspace(network), {"samples": 0, "sound": False}
     with open_audio(audio, sr) as (audio_sr, blocks):
         mono = _watch(resample(blocks, audio_sr, rate), seen)

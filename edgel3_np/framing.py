@@ -4,11 +4,12 @@
 """
 
 import itertools
-import math
 
 import numpy as np
 
 from .errors import EdgeL3Error
+
+MAX_HOP_SIZE = 1e9  # seconds: thirty years, and its samples still fit 64 bits
 
 
 def spans(blocks, span):
@@ -61,12 +62,12 @@ def hop_length(hop_size, sr):
     Raises
     ------
     EdgeL3Error
-        `hop_size` is not a positive finite number of seconds, or is less than one sample.
+        `hop_size` is not a number of seconds above 0 and up to `MAX_HOP_SIZE`, or is less than one sample.
     """
     if isinstance(hop_size, bool) or not isinstance(hop_size, (int, float, np.integer, np.floating)):
         raise EdgeL3Error(f"hop_size: expected a positive number of seconds, found {hop_size!r}")
-    if not 0 < hop_size < math.inf:
-        raise EdgeL3Error(f"hop_size: expected a positive number of seconds, found {hop_size!r}")
+    if not 0 < hop_size <= MAX_HOP_SIZE:
+        raise EdgeL3Error(f"hop_size: expected a number of seconds above 0, up to {MAX_HOP_SIZE:g}, found {hop_size!r}")
     hop = int(hop_size * sr)
     if hop < 1:
         raise EdgeL3Error(f"hop_size: expected at least one sample ({1 / sr} s at {sr} Hz), found {hop_size!r}")

@@ -19,7 +19,7 @@ METADATA = {
 }
 MAX_METADATA_BYTES = 1 << 16
 MAX_FILTERS, MAX_MAP = 512, 1 << 16  # MAX_MAP: bands x frames of a window
-_LIMITS = {"sr": (1000, 192_000), "n_fft": (16, 8192), "hop_length": (1, 8192), "n_mels": (8, 512)}
+_LIMITS = {"sr": (2000, 192_000), "n_fft": (16, 8192), "hop_length": (1, 8192), "n_mels": (8, 512)}
 
 LICENSE = "MIT, Copyright (c) 2019 Sangeeta Kumari"
 CITATIONS = {

@@ -17,7 +17,7 @@ DEFAULT = "pico-64"
 PATH_VARIABLE = "EDGEL3_NP_WEIGHTS"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A network ready to embed audio: read-only, and safe to share between threads.
 

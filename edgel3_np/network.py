@@ -13,7 +13,7 @@ EPSILON = 1e-3  # of every batch norm
 STRIP = 512  # columns per matrix product, about: enough for BLAS, little enough for the cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """One convolution with all that follows it: bias, ReLU and max-pool.
 
@@ -54,7 +54,7 @@ class Layer:
         return max(2, STRIP // self.shape[2] // 2 * 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A planned network, read-only and safe to share between threads.
 

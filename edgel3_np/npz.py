@@ -163,5 +163,5 @@ def write_npz(file, arrays):
             content = io.BytesIO()
             np.lib.format.write_array(content, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
             member = zipfile.ZipInfo(f"{key}.npy")  # dated 1980
-            member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            member.compress_type, member.external_attr, member.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
             archive.writestr(member, content.getvalue(), compresslevel=9)

@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,15 +25,13 @@ def atomic(path):
         Temporary, in the same directory.
     """
     directory, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{name[:80]}.", suffix=".part", dir=directory)
+    temporary = os.path.join(directory, f".{name[:80]}.{secrets.token_hex(8)}.part")
+    file = open(temporary, "xb")  # noqa: SIM115 closed below; not tempfile, whose files nobody else can read
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would hide results from the group
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

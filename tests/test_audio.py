@@ -241,7 +241,7 @@ def test_files_that_are_not_audio(tmp_path, content):
 
 
 def test_text_file_object_is_an_error():
-    with pytest.raises(EdgeL3Error, match="sound file"):
+    with pytest.raises(EdgeL3Error, match="mode 'rb'"):
         read(io.StringIO("hello"))
 
 

@@ -176,6 +176,12 @@ def test_weights_that_are_no_network_are_found_out(tmp_path, sweep):
         edgel3_np.embed(sweep, 8000, model=tmp_path / "huge.npz")
 
 
+def test_hop_beyond_all_memory(small_model, sweep):
+    embedding, timestamps = small_model.embed(sweep, 8000, hop_size=1e9)
+    assert timestamps.tolist() == [0.0, 1e9]  # upstream's padding: a last window, of zeros, covers the end
+    assert embedding.shape == (2, 16)
+
+
 def test_loud_and_faint_audio_give_finite_numbers(small_model, sweep):
     for gain in (1e-300, 1e-12, 1e9, 1e99):
         assert np.isfinite(small_model.embed(gain * sweep, 8000).embedding).all()

@@ -90,7 +90,7 @@ def test_hop_is_truncated_as_upstream_does():
     assert hop_length(2, 8000) == 16000
 
 
-@pytest.mark.parametrize("hop_size", [0, -0.1, np.nan, np.inf, "0.1", None, True, 1e-9, [0.1]])
+@pytest.mark.parametrize("hop_size", [0, -0.1, 1e10, np.nan, np.inf, "0.1", None, True, 1e-9, [0.1]])
 def test_wrong_hops(hop_size):
     with pytest.raises(EdgeL3Error, match="hop_size"):
         hop_length(hop_size, 8000)
