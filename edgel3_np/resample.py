@@ -21,8 +21,8 @@ ZERO_CROSSINGS, ENTRIES = 64, 512  # of one wing; table entries per crossing
 ROLLOFF, BETA = 0.9475937167399596, 14.769656459379492
 
 ROWS = 16  # groups per matrix product: fixed, so that no result depends on how the signal came in
-MAX_BANK = 4_000_000  # entries of a filter bank; beyond (44101 Hz), weights are made anew for each output
-DIRECT = 256  # outputs computed at a time in that case
+MAX_BANK = 1_500_000  # entries of a filter bank; beyond (44101 Hz), weights are made anew for each output,
+MAX_DIRECT = 1 << 18  # so many at a time
 MAX_DRIFT = 2.0**-17  # samples
 
 
@@ -32,7 +32,7 @@ class _Plan(NamedTuple):
     left: int  # inputs that an output needs, up to and including the one before its time
     right: int  # and after
     drifts: bool  # the running sum of time increments is not exact
-    outputs: int  # per group
+    outputs: int  # per group; without banks, computed at a time
     inputs: int  # per group
     banks: Optional[tuple]  # matrices of shape (inputs, columns), for input groups 0, 1, ... under one output group
 
@@ -68,7 +68,7 @@ def resample(blocks, sr, target_sr):
         yield from blocks
         return
     plan = _plan(sr, target_sr)
-    size = DIRECT if plan.banks is None else ROWS * plan.outputs
+    compute, size = (_direct, plan.outputs) if plan.banks is None else (_filter_bank, ROWS * plan.outputs)
     ratio = float(target_sr) / sr
     clock, done = 0.0, 0
     for x, length in spans(blocks, lambda index: _inputs_of(plan, index * size, size)):
@@ -77,7 +77,7 @@ def resample(blocks, sr, target_sr):
             return
         time = np.cumsum(np.concatenate(([clock], np.full(size, 1.0 / ratio))))  # resampy's running sum, to the bit
         clock = time[-1]
-        yield (_direct if plan.banks is None else _filter_bank)(plan, x, done, time[:-1])[:wanted]
+        yield compute(plan, x, done, time[:-1])[:wanted]
         done += wanted
 
 
@@ -93,7 +93,7 @@ def _floor(plan, t):
     return t * plan.q // plan.p
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)
 def _table():
     """One wing of the windowed sinc: shape (64 * 512 + 1,)."""
     n = ZERO_CROSSINGS * ENTRIES
@@ -101,18 +101,20 @@ def _table():
     return window * ROLLOFF * np.sinc(ROLLOFF * np.linspace(0, ZERO_CROSSINGS, n + 1))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _plan(sr, target_sr):
+    """How to resample between two rates; what does not depend on the signal, the filter bank above all."""
     ratio = Fraction(target_sr, sr)
     p, q = ratio.numerator, ratio.denominator
     scale = min(1.0, target_sr / sr)
     wing = len(_table()) // int(scale * ENTRIES)
     increment = Fraction(1.0 / (float(target_sr) / sr))
     drifts = increment != 1 / ratio or increment.denominator > 1024
-    plan = _Plan(p, q, left=wing, right=wing, drifts=drifts, outputs=p, inputs=q, banks=None)
+    direct = max(1, MAX_DIRECT // (2 * wing))
+    plan = _Plan(p, q, left=wing, right=wing, drifts=drifts, outputs=direct, inputs=q, banks=None)
     repeat = max(1, -(-2 * wing // q), -(-32 // p))
     groups = 1 + -(-(2 * wing + 1) // (repeat * q))
-    columns = repeat * p * (2 if drifts else 1) + 2 * repeat
+    columns = repeat * (p + 1) * 2 if drifts else repeat * p
     if groups * repeat * q * columns > MAX_BANK:
         return plan
     return plan._replace(outputs=repeat * p, inputs=repeat * q, banks=_banks(plan, repeat, groups))
