@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import parallel
 from .audio import open_audio
 from .errors import EdgeL3Error, EdgeL3Warning
 from .framing import hop_length, timestamps, windows
@@ -30,31 +31,35 @@ class Embedding(NamedTuple):
     timestamps: np.ndarray
 
 
-def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True):
+def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
     """Embed audio with a planned network; see `edgel3_np.embed`, which loads it first."""
     if not isinstance(center, (bool, np.bool_)):
         raise EdgeL3Error(f"center: expected True or False, found {center!r}")
     rate = network.frontend.sr
     window, hop, front = rate, hop_length(hop_size, rate), rate // 2 if center else 0
     batch = max(1, BATCH_SAMPLES // max(window, hop))
-    parts, work, seen = [], workspace(network), {"samples": 0, "sound": False}
-    with open_audio(audio, sr) as (audio_sr, blocks):
+    seen, spare = {"samples": 0, "sound": False}, []  # spare: workspaces not in use
+
+    def embed_piece(piece):
+        work = spare.pop() if spare else workspace(network)
+        logmel = melspectrogram(piece, network.frontend, network.mel)  # (b, n_mels, n_frames)
+        embedding = forward(network, logmel, work)  # (b, dim)
+        spare.append(work)
+        return embedding
+
+    with parallel.one_blas_thread() as active, open_audio(audio, sr) as (audio_sr, blocks):
+        threads = parallel.check_threads(threads, active)
         mono = _watch(resample(blocks, audio_sr, rate), seen)
-        for piece in windows(mono, window, hop, front, batch):
-            if not seen["samples"]:
-                raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed")
-            logmel = melspectrogram(piece, network.frontend, network.mel)  # (b, n_mels, n_frames)
-            with np.errstate(over="ignore", invalid="ignore"):  # found and reported below
-                parts.append(forward(network, logmel, work))  # (b, dim)
-            if not np.isfinite(parts[-1]).all():
-                raise EdgeL3Error(
-                    "model: expected finite embeddings, found overflow: its weights are no trained network's"
-                )
+        parts = list(parallel.in_order(embed_piece, windows(mono, window, hop, front, batch), threads))
+    if not seen["samples"]:
+        raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed")
     if seen["samples"] < window:
         _warn(f"audio: {seen['samples'] / rate:.3f} s are shorter than a window of 1 s; zeros were added")
     if not seen["sound"]:
         _warn("audio: every sample is zero; silence was embedded")
     embedding = np.concatenate(parts)
+    if not np.isfinite(embedding).all():
+        raise EdgeL3Error("model: expected finite embeddings, found overflow: its weights are no trained network's")
     return Embedding(embedding, timestamps(len(embedding), hop, hop_size, rate))
 
 

@@ -67,12 +67,12 @@ class Model:
         """Distance between the frames of the spectrogram, in samples (between windows, it is yours to choose)."""
         return self.frontend.hop_length
 
-    def embed(self, audio, sr=None, *, hop_size=0.1, center=True):
+    def embed(self, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
         """Embed audio with this model: as the function `embed` does."""
-        return embed_with(self.network, audio, sr, hop_size=hop_size, center=center)
+        return embed_with(self.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
-def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True):
+def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True, threads=None):
     """Embed audio: one vector for each window of a second.
 
     Parameters
@@ -89,6 +89,9 @@ def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True):
     center : bool
         Centre window i on the time `i * hop_size`, by putting half a second of zeros in front. Otherwise it starts
         there.
+    threads : int > 0, optional
+        Threads to spread the windows over; by default the cores that this process may use, shared with other calls
+        that run at the same time. The result has the same bytes for any number.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True):
     ((16, 64), array([0. , 0.1, 0.2]))
     """
     model = model if isinstance(model, Model) else load_model(model)
-    return embed_with(model.network, audio, sr, hop_size=hop_size, center=center)
+    return embed_with(model.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
 def load_model(model=DEFAULT):

@@ -157,13 +157,14 @@ def forward(network, logmel, work):
     """
     maps = work.maps
     embedding = np.empty((len(logmel), network.dim), np.float32)
-    for window, spectrogram in zip(embedding, logmel):
-        maps[0][0, 1:-1, 1:-1] = spectrogram * network.scale + network.shift  # (1, n_mels, n_frames)
-        for layer, x, y in zip(network.layers, maps, maps[1:]):
-            for rows, strip in strips(layer, x, work):
-                y[:, 1:-1, 1:-1][:, rows] = strip  # (filters, height, width), both halved where the layer pools
-        tops = [strip.max(axis=(1, 2)) for _, strip in strips(network.layers[-1], maps[-1], work)]
-        window[:] = np.max(tops, axis=0)  # global max-pool: (dim,)
+    with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; the caller looks at what comes out
+        for window, spectrogram in zip(embedding, logmel):
+            maps[0][0, 1:-1, 1:-1] = spectrogram * network.scale + network.shift  # (1, n_mels, n_frames)
+            for layer, x, y in zip(network.layers, maps, maps[1:]):
+                for rows, strip in strips(layer, x, work):
+                    y[:, 1:-1, 1:-1][:, rows] = strip  # (filters, height, width), both halved where the layer pools
+            tops = [strip.max(axis=(1, 2)) for _, strip in strips(network.layers[-1], maps[-1], work)]
+            window[:] = np.max(tops, axis=0)  # global max-pool: (dim,)
     return embedding
 
 

@@ -103,6 +103,19 @@ def test_number_of_windows_and_finite(small_model, n, hop_size, center):
     assert np.isfinite(embedding).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5, None])
+def test_threads_do_not_change_a_bit(small_model, sweep, threads, monkeypatch):
+    expected = small_model.embed(sweep, 8000, threads=1).embedding.tobytes()
+    monkeypatch.setattr("edgel3_np.embedding.BATCH_SAMPLES", 8000)
+    assert small_model.embed(sweep, 8000, threads=threads).embedding.tobytes() == expected
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.0, True, "2", 1000])
+def test_wrong_threads(small_model, sweep, threads):
+    with pytest.raises(EdgeL3Error, match="threads"):
+        small_model.embed(sweep, 8000, threads=threads)
+
+
 def test_channels_are_averaged(small_model, sweep):
     both = np.stack([1.5 * sweep, 0.5 * sweep], axis=1)
     mono = small_model.embed(both.mean(axis=1), 8000)

@@ -1,0 +1,113 @@
+"""Threads: ours over windows, and none of the BLAS's inside.
+
+A BLAS that splits a product over its threads rounds the edges of the parts differently, so results would depend on how
+many there are; and its threads wait for each other by spinning, which on a busy machine is fifty times slower than one
+thread. So while we compute, NumPy's OpenBLAS is held to one thread, and windows are spread over threads of ours.
+"""
+
+import ctypes
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .errors import EdgeL3Error
+
+_SYMBOLS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_")
+_SYMBOLS += ("openblas_{}_num_threads",)
+_lock = threading.Lock()
+_active, _before = 0, 1  # calls inside `one_blas_thread`, and what the first of them found
+
+
+@contextmanager
+def one_blas_thread():
+    """Hold NumPy's BLAS to one thread until the last of the calls that overlap in time has left.
+
+    The host program's setting is what it was afterwards. Where the BLAS is none that we know how to ask (not OpenBLAS),
+    nothing is done.
+
+    Yields
+    ------
+    active : int > 0
+        How many calls are inside now, this one included.
+    """
+    global _active, _before
+    control = _control()
+    with _lock:
+        if control and _active == 0:
+            _before = control[0]()
+            control[1](1)
+        _active += 1
+        active = _active
+    try:
+        yield active
+    finally:
+        with _lock:
+            _active -= 1
+            if control and _active == 0:
+                control[1](_before)
+
+
+@lru_cache(maxsize=1)
+def _control():
+    """The functions that get and set the number of threads of NumPy's OpenBLAS; None if they are not to be found.
+
+    These are not part of NumPy's interface; without them everything works, with BLAS's own threads.
+    """
+    package = Path(np.__file__).parent
+    folders = [package.parent / "numpy.libs", package / ".libs", package / ".dylibs"]
+    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*openblas*"))]
+    for path in paths:
+        try:
+            library = ctypes.CDLL(str(path))  # NumPy has loaded it already: this is the same one
+        except OSError:
+            continue
+        for symbol in _SYMBOLS:
+            getter, setter = (getattr(library, symbol.format(what), None) for what in ("get", "set"))
+            if getter and setter:
+                getter.restype, setter.argtypes, setter.restype = ctypes.c_int, [ctypes.c_int], None
+                return getter, setter
+    return None
+
+
+def check_threads(threads, active):
+    """Number of threads to use: the one asked for, or a fair part of the cores among the calls active now."""
+    if threads is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // active)
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or not 1 <= threads <= 256:
+        raise EdgeL3Error(f"threads: expected a whole number from 1 to 256, or None for one a core, found {threads!r}")
+    return int(threads)
+
+
+def in_order(function, items, threads):
+    """Apply a function to items on threads: like `map`, in order, with few items in flight.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+        Taken from one thread, as results are asked for.
+    threads : int > 0
+
+    Yields
+    ------
+    result
+        `function(item)`. What it raises is raised here.
+    """
+    if threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads, "edgel3_np") as pool:
+        pending = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,0 +1,143 @@
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgel3_np
+from edgel3_np import parallel
+
+
+def blas_threads():
+    control = parallel._control()
+    if control is None:
+        pytest.skip("NumPy's BLAS here is none whose threads can be set")
+    return control
+
+
+def test_the_wheels_of_numpy_have_a_known_blas():
+    """Published wheels bring OpenBLAS: if its functions were not found there, the promise below would be empty."""
+    folders = [Path(np.__file__).parent.parent / "numpy.libs", Path(np.__file__).parent / ".dylibs"]
+    if not any(list(folder.glob("*openblas*")) for folder in folders if folder.is_dir()):
+        pytest.skip("this NumPy does not bring OpenBLAS")
+    assert parallel._control() is not None
+
+
+def test_threads_are_held_and_given_back():
+    get, set_threads = blas_threads()
+    before = get()
+    set_threads(2)
+    try:
+        with parallel.one_blas_thread() as outer:
+            assert (outer, get()) == (1, 1)
+            with parallel.one_blas_thread() as inner:
+                assert (inner, get()) == (2, 1)
+            assert get() == 1
+        assert get() == 2
+        with pytest.raises(RuntimeError), parallel.one_blas_thread():
+            raise RuntimeError
+        assert get() == 2
+    finally:
+        set_threads(before)
+
+
+def test_overlapping_calls_give_back_when_the_last_has_left():
+    get, set_threads = blas_threads()
+    before = get()
+    set_threads(2)
+    inside, leave = threading.Barrier(3), threading.Event()
+
+    def call():
+        with parallel.one_blas_thread():
+            inside.wait()
+            leave.wait()
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        inside.wait()
+        assert get() == 1
+        leave.set()
+        for thread in threads:
+            thread.join()
+        assert get() == 2
+    finally:
+        leave.set()
+        set_threads(before)
+
+
+def test_without_control_everything_works(small_model, sweep, monkeypatch):
+    expected = small_model.embed(sweep, 8000)
+    monkeypatch.setattr(parallel, "_control", lambda: None)
+    found = small_model.embed(sweep, 8000)
+    np.testing.assert_allclose(
+        found.embedding, expected.embedding, rtol=0, atol=1e-5 * np.abs(expected.embedding).max()
+    )
+
+
+def test_the_number_of_blas_threads_does_not_change_a_bit(small_npz):
+    """A mid-sized network through real products, in processes that start with other numbers of BLAS threads."""
+    blas_threads()
+    code = (
+        "import numpy, hashlib, edgel3_np\n"
+        "x = numpy.random.default_rng(0).standard_normal(44100)\n"
+        "print(hashlib.sha256(edgel3_np.embed(x, 22050).embedding).hexdigest())\n"
+    )
+    digests = set()
+    for threads in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+        environment.update(OPENBLAS_NUM_THREADS=threads)
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=200)
+        assert ran.returncode == 0, ran.stderr
+        digests.add(ran.stdout)
+    assert len(digests) == 1
+    assert len(digests.pop().strip()) == len(hashlib.sha256().hexdigest())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_in_order(threads):
+    def slow_at_first(item):
+        time.sleep(0.01 if item == 0 else 0)
+        return item * item
+
+    assert list(parallel.in_order(slow_at_first, range(50), threads)) == [item * item for item in range(50)]
+
+
+def test_few_items_are_in_flight():
+    taken = []
+
+    def items():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = parallel.in_order(lambda item: item, items(), 2)
+    next(results)
+    assert len(taken) <= 6
+    assert list(results) == list(range(1, 100))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_errors_come_through_and_leave_no_thread(threads):
+    def fail(item):
+        if item == 5:
+            raise ValueError("five")
+        return item
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="five"):
+        list(parallel.in_order(fail, range(20), threads))
+    assert threading.active_count() == before
+
+
+def test_cores_are_shared_among_calls():
+    cores = parallel.check_threads(None, 1)
+    assert cores >= 1
+    assert parallel.check_threads(None, 10 * cores) == 1
+    assert parallel.check_threads(np.int64(3), 10) == 3
