@@ -103,10 +103,11 @@ def run(model_name, repeats, audio=None):
             return {"unit": "s of audio", **{key: value / seconds for key, value in times.items()}}
 
         steps["read"] = per_second(lambda: _read(audio))
-        steps[f"resample {sr} -> {model.sr}"] = per_second(lambda: list(resample([mono], sr, model.sr)))
+        with parallel.one_blas_thread():  # as `embed` runs it
+            steps[f"resample {sr} -> {model.sr}"] = per_second(lambda: list(resample([mono], sr, model.sr)))
         whole = measure(lambda: model.embed(audio, hop_size=0.1), repeats)
         count = len(model.embed(audio, hop_size=0.1).embedding)
-    with parallel.one_blas_thread():  # as `embed` runs them
+    with parallel.one_blas_thread():  # likewise
         steps.update(_time_one_window(model.network, repeats))
     rate = {key: 1e3 * count / value for key, value in whole.items()}
     return {

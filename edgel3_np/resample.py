@@ -127,16 +127,16 @@ def _weights(plan, fraction):
     ----------
     plan : _Plan
     fraction : np.ndarray [shape=(b,)]
-        In [0, 1]; 1 where the running sum has come out below a whole number.
+        In [0, 1], give or take `MAX_DRIFT`; 1 where the running sum has come out below a whole number.
 
     Returns
     -------
-    weights, slopes : np.ndarray [shape=(b, left + right)]
-        Weights of inputs n - left + 1 ... n + right, and their change per sample of time.
+    weights : np.ndarray [shape=(b, left + right)]
+        Of inputs n - left + 1 ... n + right.
     """
     table, scale = _table(), min(1.0, plan.p / plan.q)
     step = int(scale * ENTRIES)
-    weights, slopes = np.zeros((2, len(fraction), plan.left + plan.right))
+    weights = np.zeros((len(fraction), plan.left + plan.right))
     table = table * scale if scale < 1 else table
     delta = np.append(np.diff(table), 0.0)
     for right in (False, True):
@@ -145,11 +145,9 @@ def _weights(plan, fraction):
         tap = np.arange(plan.right if right else plan.left)
         inside = tap < ((len(table) - offset) // step)[:, np.newaxis]  # the last, incomplete step is left out
         entry = np.where(inside, offset[:, np.newaxis] + tap * step, len(table) - 1)
-        weight = np.where(inside, table[entry] + (position - offset)[:, np.newaxis] * delta[entry], 0.0)
-        slope = np.where(inside, (-1 if right else 1) * scale * ENTRIES * delta[entry], 0.0)
-        column = plan.left + tap if right else plan.left - 1 - tap
-        weights[:, column], slopes[:, column] = weight, slope
-    return weights, slopes
+        weight = table[entry] + (position - offset)[:, np.newaxis] * delta[entry]
+        weights[:, plan.left + tap if right else plan.left - 1 - tap] = np.where(inside, weight, 0.0)
+    return weights
 
 
 def _banks(plan, repeat, groups):
@@ -160,11 +158,14 @@ def _banks(plan, repeat, groups):
     """
     t = np.arange(repeat * plan.p)
     floor, fraction = t * plan.q // plan.p, (t * plan.q % plan.p) / plan.p
-    whole = t[:: plan.p] if plan.drifts else t[:0]
-    weights, slopes = _weights(plan, np.append(fraction, np.ones(len(whole))))
     if plan.drifts:
+        whole = t[:: plan.p]
+        floor, fraction = np.append(floor, floor[whole] - 1), np.append(fraction, np.ones(len(whole)))
+    weights = _weights(plan, fraction)
+    if plan.drifts:
+        step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # to the side on which the weights are continuous
+        slopes = (_weights(plan, fraction + step) - weights) / step[:, np.newaxis]
         weights = np.concatenate((weights, slopes))
-    floor = np.append(floor, floor[whole] - 1)
     bank = np.zeros((groups * repeat * plan.q, len(weights)))
     for column, row in enumerate(weights):
         first = floor[column % len(floor)] + 1  # a group's input 0 is the signal's input -left of that group
@@ -197,10 +198,10 @@ def _direct(plan, x, first, time):
     t = np.arange(first, first + len(time))
     below, drift = _drift(plan, first, time)
     floor = _floor(plan, t) - below
-    weights, slopes = _weights(plan, np.where(below, 1.0, (t * plan.q % plan.p) / plan.p))
+    weights = _weights(plan, np.where(below, 1.0, (t * plan.q % plan.p) / plan.p) + drift)
     start = floor + 1 - _floor(plan, first)  # x starts `left` inputs before the first output's
     near = x[start[:, np.newaxis] + np.arange(plan.left + plan.right)]
-    return np.einsum("tk,tk->t", weights + drift[:, np.newaxis] * slopes, near)
+    return np.einsum("tk,tk->t", weights, near)
 
 
 def _drift(plan, first, time):

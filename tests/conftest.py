@@ -12,6 +12,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 sys.path.insert(0, str(ROOT / "tools"))
+sys.path.append(str(ROOT))  # last, so that the installed package is the one that is tested; for tools.distill
 
 settings.register_profile("edgel3_np", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("edgel3_np")
