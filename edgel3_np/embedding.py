@@ -17,7 +17,7 @@ BATCH_SAMPLES = 1 << 17  # samples in, and under, a batch of windows, about: bou
 
 
 class Embedding(NamedTuple):
-    """Embeddings of a recording.
+    """Embeddings of a recording, or of a part of it.
 
     Parameters
     ----------
@@ -31,45 +31,80 @@ class Embedding(NamedTuple):
     timestamps: np.ndarray
 
 
-def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
-    """Embed audio with a planned network; see `edgel3_np.embed`, which loads it first."""
+class Framing(NamedTuple):
+    """How windows lie over a signal: checked, and in samples at the model's rate."""
+
+    window: int
+    hop: int
+    hop_size: float  # seconds, as asked for
+    front: int  # zeros before the signal
+    batch: int  # windows computed at a time
+
+
+def framing_of(network, hop_size, center):
+    """Check `hop_size` and `center` and return the `Framing` for a network."""
     if not isinstance(center, (bool, np.bool_)):
         raise EdgeL3Error(f"center: expected True or False, found {center!r}")
-    rate = network.frontend.sr
-    window, hop, front = rate, hop_length(hop_size, rate), rate // 2 if center else 0
-    batch = max(1, BATCH_SAMPLES // max(window, hop))
-    seen, spare = {"samples": 0, "sound": False}, []  # spare: workspaces not in use
+    window = network.frontend.sr
+    hop = hop_length(hop_size, window)
+    return Framing(window, hop, hop_size, window // 2 if center else 0, max(1, BATCH_SAMPLES // max(window, hop)))
+
+
+def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
+    """Embed audio with a planned network; see `edgel3_np.embed`, which loads it first."""
+    framing = framing_of(network, hop_size, center)
+    seen, spare = Seen(), []  # spare: workspaces not in use
 
     def embed_piece(piece):
         work = spare.pop() if spare else workspace(network)
-        logmel = melspectrogram(piece, network.frontend, network.mel)  # (b, n_mels, n_frames)
-        embedding = forward(network, logmel, work)  # (b, dim)
+        embedding = embed_windows(network, piece, work)  # (b, dim)
         spare.append(work)
         return embedding
 
     with parallel.one_blas_thread() as active, open_audio(audio, sr) as (audio_sr, blocks):
         threads = parallel.check_threads(threads, active)
-        mono = _watch(resample(blocks, audio_sr, rate), seen)
-        parts = list(parallel.in_order(embed_piece, windows(mono, window, hop, front, batch), threads))
-    if not seen["samples"]:
-        raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed")
-    if seen["samples"] < window:
-        _warn(f"audio: {seen['samples'] / rate:.3f} s are shorter than a window of 1 s; zeros were added")
-    if not seen["sound"]:
-        _warn("audio: every sample is zero; silence was embedded")
+        pieces = windows_of(network, blocks, audio_sr, framing, seen)
+        parts = list(parallel.in_order(embed_piece, pieces, threads))
+    seen.report(framing.window)
     embedding = np.concatenate(parts)
+    return Embedding(embedding, timestamps(len(embedding), framing.hop, hop_size, framing.window))
+
+
+def windows_of(network, blocks, sr, framing, seen):
+    """Windows of a signal at any rate: pieces of shape (b, window), or None for each pause in `blocks`."""
+    mono = seen.watch(resample(blocks, sr, network.frontend.sr))
+    return windows(mono, framing.window, framing.hop, framing.front, framing.batch)
+
+
+def embed_windows(network, piece, work):
+    """Embeddings of a batch of windows: (b, window) -> (b, dim)."""
+    logmel = melspectrogram(piece, network.frontend, network.mel)  # (b, n_mels, n_frames)
+    embedding = forward(network, logmel, work)
     if not np.isfinite(embedding).all():
         raise EdgeL3Error("model: expected finite embeddings, found overflow: its weights are no trained network's")
-    return Embedding(embedding, timestamps(len(embedding), hop, hop_size, rate))
+    return embedding
 
 
-def _watch(blocks, seen):
-    """Pass blocks through, noting how long the signal is and whether there is any."""
-    for block in blocks:
-        seen["samples"] += len(block)
-        seen["sound"] = seen["sound"] or bool(block.any())
-        yield block
+class Seen:
+    """What has been seen of a signal that passes: how long it is, and whether there is any sound in it."""
 
+    def __init__(self):
+        self.samples, self.sound = 0, False
 
-def _warn(message):
-    warnings.warn(message, EdgeL3Warning, stacklevel=4)
+    def watch(self, blocks):
+        """Pass the blocks through."""
+        for block in blocks:
+            if block is not None:
+                self.samples += len(block)
+                self.sound = self.sound or bool(block.any())
+            yield block
+
+    def report(self, window, stacklevel=4):
+        """Raise or warn, at the signal's end, if there was too little."""
+        if not self.samples:
+            raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed")
+        if self.samples < window:
+            message = f"audio: {self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added"
+            warnings.warn(message, EdgeL3Warning, stacklevel)
+        if not self.sound:
+            warnings.warn("audio: every sample is zero; silence was embedded", EdgeL3Warning, stacklevel)

@@ -3,13 +3,24 @@
 `spans` is the one place where a stream of blocks is buffered; the resampler takes its input from it as well.
 """
 
-import itertools
+from typing import NamedTuple
 
 import numpy as np
 
 from .errors import EdgeL3Error
 
+_END = object()
 MAX_HOP_SIZE = 1e9  # seconds: thirty years, and its samples still fit 64 bits
+
+
+class Piece(NamedTuple):
+    """A piece of a signal that arrives in blocks, as `spans` cuts it."""
+
+    samples: np.ndarray  # (stop - start,), float64; zero where the signal is not, or not yet
+    index: int  # of the piece
+    end: int  # samples of the signal seen so far
+    ended: bool  # the signal has no more
+    paused: bool  # it has no more for now: the piece is not complete, and will come again
 
 
 def spans(blocks, span):
@@ -17,31 +28,32 @@ def spans(blocks, span):
 
     Parameters
     ----------
-    blocks : iterable of np.ndarray [shape=(m,), float64]
-        The signal, in blocks of any length.
+    blocks : iterable of (np.ndarray [shape=(m,), float64] or None)
+        The signal, in blocks of any length. None says that there is no more for now.
     span : callable, int -> (start, stop)
         Bounds of piece 0, 1, 2, ... in samples. Neither bound may decrease. The signal is zero outside its extent,
         so `start` may be negative and `stop` may lie beyond the end.
 
     Yields
     ------
-    piece : np.ndarray [shape=(stop - start,), float64]
-        Never a view of a block.
-    length : int or None
-        Length of the signal once its end is known (it is known no later than in a piece that passes it). Pieces
-        keep coming, all zeros in the end: the caller, who knows what he needs of them, stops.
+    piece : Piece
+        The same one again after a pause. When the signal has ended pieces keep coming, all zeros in the end: the
+        caller, who knows what he needs of them, stops.
     """
     blocks = iter(blocks)
-    buffer, offset, length = np.zeros(0), 0, None  # buffer[0] is sample number `offset`
-    for index in itertools.count():
+    buffer, offset, index, ended = np.zeros(0), 0, 0, False  # buffer[0] is sample number `offset`
+    while True:
         start, stop = span(index)
         drop = min(max(start - offset, 0), len(buffer))
         parts, end = [buffer[drop:]], offset + len(buffer)
         offset += drop
-        while length is None and end < stop:
-            block = next(blocks, None)
-            if block is None:
-                length = end
+        paused = False
+        while not (ended or paused) and end < stop:
+            block = next(blocks, _END)
+            if block is _END:
+                ended = True
+            elif block is None:
+                paused = True
             else:
                 skip = min(max(start - end, 0), len(block))  # samples between pieces that no piece wants
                 if skip:
@@ -49,11 +61,12 @@ def spans(blocks, span):
                 parts.append(block[skip:])
                 end += len(block)
         buffer = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        piece = np.zeros(stop - start)
+        samples = np.zeros(stop - start)
         low, high = max(start, offset), min(stop, end)
         if low < high:
-            piece[low - start : high - start] = buffer[low - offset : high - offset]
-        yield piece, length
+            samples[low - start : high - start] = buffer[low - offset : high - offset]
+        yield Piece(samples, index, end, ended, paused)
+        index += not paused
 
 
 def hop_length(hop_size, sr):
@@ -87,8 +100,8 @@ def windows(blocks, window, hop, front, batch):
 
     Parameters
     ----------
-    blocks : iterable of np.ndarray [shape=(m,), float64]
-        The signal at the model's rate.
+    blocks : iterable of (np.ndarray [shape=(m,), float64] or None)
+        The signal at the model's rate. None says that there is no more for now.
     window, hop : int > 0
         Length of a window and distance between windows, in samples.
     front : int >= 0
@@ -100,6 +113,7 @@ def windows(blocks, window, hop, front, batch):
     ------
     piece : np.ndarray [shape=(b, window), float64]
         Read-only view; zero-padded where windows pass an end of the signal. There is always one window.
+        None instead, each time that the signal has no more for now; windows that are complete have come before it.
     """
     done = 0
     extent = (batch - 1) * hop + window  # samples under one piece
@@ -108,17 +122,22 @@ def windows(blocks, window, hop, front, batch):
         start = index * batch * hop - front
         return start, start + extent
 
-    for samples, length in spans(blocks, span):
-        b = batch if length is None else min(batch, count_windows(length, window, hop, front) - done)
-        if b > 0:
+    for samples, index, end, ended, paused in spans(blocks, span):
+        first = index * batch
+        complete = count_windows(end, window, hop, front) if ended else max(0, (end + front - window) // hop + 1)
+        ready = min(complete, first + batch)
+        if done < ready:
             step = samples.strides[0]
-            yield np.lib.stride_tricks.as_strided(samples, (b, window), (hop * step, step), writeable=False)
-            done += b
-        if length is not None and done >= count_windows(length, window, hop, front):
+            piece = np.lib.stride_tricks.as_strided(samples, (batch, window), (hop * step, step), writeable=False)
+            yield piece[done - first : ready - first]
+            done = ready
+        if ended and done >= complete:
             return
+        if paused:
+            yield None
 
 
-def timestamps(count, hop, hop_size, sr):
+def timestamps(count, hop, hop_size, sr, first=0):
     """Time of each window, in seconds.
 
     Parameters
@@ -131,6 +150,8 @@ def timestamps(count, hop, hop_size, sr):
         Hop in seconds, as asked for.
     sr : int > 0
         The model's rate, Hz.
+    first : int >= 0
+        Number of the first of these windows.
 
     Returns
     -------
@@ -143,6 +164,6 @@ def timestamps(count, hop, hop_size, sr):
     >>> timestamps(3, 800, 0.1, 8000)
     array([0. , 0.1, 0.2])
     """
-    index = np.arange(count)
+    index = np.arange(first, first + count)
     nominal, true = index * float(hop_size), index * hop / sr
     return np.where(np.abs(nominal - true) * sr > 1, true, nominal)

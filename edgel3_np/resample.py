@@ -42,15 +42,17 @@ def resample(blocks, sr, target_sr):
 
     Parameters
     ----------
-    blocks : iterable of np.ndarray [shape=(m,), float64]
-        The signal. How it is cut into blocks does not change a bit of the result.
+    blocks : iterable of (np.ndarray [shape=(m,), float64] or None)
+        The signal. How it is cut into blocks does not change a bit of the result. None says that there is no more
+        for now.
     sr, target_sr : int > 0
         Its rate and the rate wanted, Hz. The ratio `target_sr / sr` must be at least 1 / 512.
 
     Yields
     ------
     block : np.ndarray [shape=(k,), float64]
-        `int(n * (target_sr / sr))` samples in all, for n samples.
+        `int(n * (target_sr / sr))` samples in all, for n samples. None instead, each time that the signal has no
+        more for now; what can be computed by then has come before it.
 
     Notes
     -----
@@ -70,15 +72,20 @@ def resample(blocks, sr, target_sr):
     plan = _plan(sr, target_sr)
     compute, size = (_direct, plan.outputs) if plan.banks is None else (_filter_bank, ROWS * plan.outputs)
     ratio = float(target_sr) / sr
-    clock, done = 0.0, 0
-    for x, length in spans(blocks, lambda index: _inputs_of(plan, index * size, size)):
-        wanted = size if length is None else min(size, int(length * ratio) - done)
-        if wanted <= 0:
+    time, current, done = np.zeros(1), -1, 0
+    for x, index, end, ended, paused in spans(blocks, lambda index: _inputs_of(plan, index * size, size)):
+        if index > current:  # resampy's running sum of time, to the bit: `size` values, and the next one
+            time, current = np.cumsum(np.append(time[-1], np.full(size, 1.0 / ratio))), index
+        first = index * size
+        complete = int(end * ratio) if ended else max(0, -(-(end - plan.right) * plan.p // plan.q))
+        ready = min(complete, first + size)
+        if done < ready:
+            yield compute(plan, x, first, time[:-1])[done - first : ready - first]
+            done = ready
+        if ended and done >= complete:
             return
-        time = np.cumsum(np.concatenate(([clock], np.full(size, 1.0 / ratio))))  # resampy's running sum, to the bit
-        clock = time[-1]
-        yield compute(plan, x, done, time[:-1])[:wanted]
-        done += wanted
+        if paused:
+            yield None
 
 
 def _inputs_of(plan, first, count):

@@ -50,7 +50,7 @@ def run(cache, teacher):
     (folder / "shards").mkdir()
     for number in range(2):
         shards.write_shard(folder / "shards", number, *shards.make_shard(number, 192, clips, chances, teacher, mel))
-    found = list(evaluate.windows_of(folder, packages, "val", teacher, mel))
+    found = list(evaluate.windows_of(folder, packages, ["val"], teacher, mel))
     evaluate.cache_validation(folder / "val.npz", found, 64)
     args = train.parse_arguments(
         f"--shards {folder}/shards --val {folder}/val.npz --out {folder}/run --windows 2400 --batch 32 --every 1e9 "
@@ -100,12 +100,12 @@ def test_exported_file_gives_the_students_embeddings(run, tmp_path, dtype, toler
     assert np.abs(shards.embed(network.fold(again), logmel) - embedding).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_report_and_probe(run):
-    found = run[2]
-    student = evaluate.load_student(run[1].out / "best.pt")
-    figures = evaluate.report(found, student)
+def test_report(run):
+    found, labels = run[2], ["bird"] * 3 + ["speech"] * 3
+    figures = evaluate.report(found, evaluate.load_student(run[1].out / "best.pt"), labels)
     assert figures["all"] == figures["beta"] and figures["all"]["clips"] == 6
-    perfect = evaluate.report(found, lambda logmel: next(e for _, _, x, e in found if x is logmel))
+    assert figures["environmental"] == figures["class bird"] and figures["class bird"]["clips"] == 3
+    perfect = evaluate.report(found, lambda logmel: next(e for _, _, x, e in found if x is logmel), labels)
     assert perfect["all"]["cosine"] == pytest.approx(1) and perfect["all"]["error"] == 0
 
 

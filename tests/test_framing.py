@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import oracles
 import pytest
@@ -27,12 +29,33 @@ def test_spans_are_slices_of_the_padded_signal(n, sizes, step, extent, first):
     padded = np.concatenate([np.zeros(100), x, np.zeros(1000)])
     pieces = spans(cut(x, sizes), lambda i: (first + i * step, first + i * step + extent))
     for index in range(8):
-        piece, length = next(pieces)
+        piece = next(pieces)
         start = 100 + first + index * step
-        np.testing.assert_array_equal(piece, padded[start : start + extent])
-        assert length in (None, n)
+        np.testing.assert_array_equal(piece.samples, padded[start : start + extent])
+        assert piece.index == index and not piece.paused
+        assert piece.end >= min(n, first + index * step + extent)
         if first + index * step + extent > n:
-            assert length == n
+            assert piece.ended and piece.end == n
+
+
+@given(st.integers(0, 300), sizes, st.integers(1, 50), st.integers(1, 80))
+def test_spans_come_again_after_a_pause(n, sizes, step, extent):
+    x = np.arange(1.0, n + 1)
+    blocks = [item for block in cut(x, sizes) for item in (None, block)]
+    whole = list(itertools.islice(spans(cut(x, sizes), lambda i: (i * step, i * step + extent)), 8))
+    index = 0
+    for piece in itertools.islice(spans(blocks, lambda i: (i * step, i * step + extent)), 400):
+        if index == 8:
+            break
+        assert piece.index == index
+        if piece.paused:
+            known = max(0, min(extent, piece.end - index * step))
+            np.testing.assert_array_equal(piece.samples[:known], whole[index].samples[:known])
+            assert known < extent and not piece.samples[known:].any()
+        else:
+            np.testing.assert_array_equal(piece.samples, whole[index].samples)
+            index += 1
+    assert index == 8
 
 
 def test_spans_hold_no_more_than_a_piece_and_a_block():

@@ -20,9 +20,11 @@ from .labels import label_clips, read_labels
 from .scores import agreement, pooled, probe_accuracy
 from .shards import clip_windows, embed, log_mel
 
+MUSIC_AND_SPEECH = {"speech", "music", "drum", "instrument", "bass", None}  # None: menus, jingles and the like
 
-def windows_of(cache, packages, role, teacher, mel):
-    """Log-mel spectrograms and the teacher's embeddings of every clip of the packages of one role.
+
+def windows_of(cache, packages, roles, teacher, mel):
+    """Log-mel spectrograms and the teacher's embeddings of every clip of the packages of some roles.
 
     Yields
     ------
@@ -31,7 +33,7 @@ def windows_of(cache, packages, role, teacher, mel):
     embedding : np.ndarray [shape=(n, 64), float32]
     """
     for row in packages:
-        if row["role"] == role:
+        if row["role"] in roles:
             for name, samples in read_clips(Path(cache) / "clips" / f"{row['package']}.npz"):
                 logmel = log_mel(clip_windows(samples), mel)
                 yield row["package"], name, logmel, embed(teacher, logmel)
@@ -48,29 +50,34 @@ def cache_validation(path, found, limit):
     return len(logmel[::step])
 
 
-def report(found, student):
-    """Figures per package, and over all windows.
+def report(found, student, labels):
+    """Figures per package, per class, over what is neither speech nor music, and over all windows.
 
     Parameters
     ----------
     found : list of (package, name, logmel, embedding)
     student : callable
         From log-mel spectrograms (n, 64, 50) to embeddings (n, dim).
+    labels : list of (str or None)
+        Class of each clip.
 
     Returns
     -------
     figures : dict
-        Package (or 'all') -> clips, windows, cosine, p5, error.
+        Package, 'class CLASS', 'environmental' or 'all' -> clips, windows, cosine, p5, error.
     """
     answers = [student(logmel) for _, _, logmel, _ in found]
+    members = {}
+    for i, ((package, _, _, _), label) in enumerate(zip(found, labels)):
+        keys = [package, f"class {label}", "all"] + ["environmental"] * (label not in MUSIC_AND_SPEECH)
+        for key in keys:
+            members.setdefault(key, []).append(i)
     figures = {}
-    for package in sorted({item[0] for item in found}) + ["all"]:
-        chosen = [i for i, item in enumerate(found) if package in (item[0], "all")]
-        cosine, p5, error = agreement(
-            np.concatenate([answers[i] for i in chosen]), np.concatenate([found[i][3] for i in chosen])
-        )
-        windows = sum(len(answers[i]) for i in chosen)
-        figures[package] = {"clips": len(chosen), "windows": windows, "cosine": cosine, "p5": p5, "error": error}
+    for key in sorted(members):
+        chosen = members[key]
+        embedding = np.concatenate([answers[i] for i in chosen])
+        cosine, p5, error = agreement(embedding, np.concatenate([found[i][3] for i in chosen]))
+        figures[key] = {"clips": len(chosen), "windows": len(embedding), "cosine": cosine, "p5": p5, "error": error}
     return figures
 
 
@@ -131,11 +138,11 @@ def main():
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--packages", type=Path, default=PACKAGES)
-    parser.add_argument("--role", choices=("val", "test"), default="val")
+    parser.add_argument("--role", choices=("val", "test"), nargs="+", default=["val"])
     parser.add_argument("--cache-val", type=Path, help="write the windows for the trainer here")
     parser.add_argument("--limit", type=int, default=4000, help="windows for the trainer")
     parser.add_argument("--student", type=Path, help="weight file (npz) or checkpoint (pt)")
-    parser.add_argument("--labels", type=Path, help="tsv of package, regular expression, class: for a linear probe")
+    parser.add_argument("--probe", action="store_true", help="compare linear probes on the classes of labels.tsv, too")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
@@ -152,9 +159,9 @@ def main():
         print(f"{count} windows of {len(found)} clips", file=sys.stderr)
     if args.student:
         student = load_student(args.student)
-        result = {"agreement": report(found, student)}
-        if args.labels:
-            labels = label_clips([item[:2] for item in found], read_labels(args.labels))
+        labels = label_clips([item[:2] for item in found], read_labels())
+        result = {"agreement": report(found, student, labels)}
+        if args.probe:
             result["probe"] = probes(found, student, labels)
         print(json.dumps(result, indent=1))
 

@@ -1,0 +1,174 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgel3_np import EdgeL3Error, EdgeL3Warning, Stream
+
+pytestmark = pytest.mark.filterwarnings("ignore::edgel3_np.EdgeL3Warning")
+
+
+def streamed(model, x, sr, sizes, **options):
+    """All results of a stream fed with blocks of these sizes, over and over, joined."""
+    stream, results, start, number = Stream(model, sr, **options), [], 0, 0
+    while start < len(x):
+        size = sizes[number % len(sizes)]
+        results.append(stream.feed(x[start : start + size]))
+        start, number = start + size, number + 1
+    results.append(stream.flush())
+    return np.concatenate([r.embedding for r in results]), np.concatenate([r.timestamps for r in results])
+
+
+def equal(model, x, sr, sizes, **options):
+    expected = model.embed(x, sr, **options)
+    embedding, timestamps = streamed(model, x, sr, sizes, **options)
+    assert embedding.tobytes() == expected.embedding.tobytes()
+    assert timestamps.tobytes() == expected.timestamps.tobytes()
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return np.random.default_rng(3).standard_normal(100_000)
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 48000])
+@pytest.mark.parametrize("size", [17, 160, 4801, 48000])
+@pytest.mark.parametrize("center", [True, False])
+def test_blocks_of_one_size(small_model, sound, sr, size, center):
+    equal(
+        small_model, sound[: 2 * sr + 123] if size > 17 else sound[: sr // 2], sr, [size], center=center, hop_size=0.25
+    )
+
+
+def test_single_samples(small_model, sound):
+    equal(small_model, sound[:8500], 8000, [1], hop_size=0.03)
+    equal(small_model, sound[:900], 22050, [1])
+
+
+@pytest.mark.parametrize("n", [1, 7999, 8000, 8001, 8799, 8800, 8801, 11999, 12000, 12001, 15999, 16000, 16001])
+@pytest.mark.parametrize("center", [True, False])
+def test_lengths_around_every_boundary(small_model, sound, n, center):
+    equal(small_model, sound[:n], 8000, [800, 1, 3999], center=center)
+
+
+@pytest.mark.parametrize("hop_size", [0.07, 0.33333, 1.0, 1.7, 5.0])
+def test_hops_that_do_not_divide_the_window_or_leave_gaps(small_model, sound, hop_size):
+    equal(small_model, sound[:50_000], 16000, [1000, 7, 9999], hop_size=hop_size)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(1, 30_000),
+    st.sampled_from([8000, 9999, 22050, 48000, 4000]),
+    st.lists(st.integers(1, 20_000), min_size=1, max_size=4),
+    st.floats(0.2, 2.5),
+    st.booleans(),
+)
+def test_any_blocking(small_model, sound, n, sr, sizes, hop_size, center):
+    if int(n * (8000 / sr)) == 0:
+        return
+    equal(small_model, sound[:n], sr, [max(size, n // 20) for size in sizes], hop_size=hop_size, center=center)
+
+
+def test_an_embedding_comes_as_soon_as_its_window_is_complete(small_model, sound):
+    """Not centred, no resampling: with its last sample. With resampling: as soon as the filter's tail has arrived."""
+    stream = Stream(small_model, 8000, hop_size=0.5, center=False)
+    assert len(stream.feed(sound[:7999]).timestamps) == 0
+    assert stream.feed(sound[7999:8000]).timestamps.tolist() == [0.0]
+    assert len(stream.feed(sound[8000:11999]).timestamps) == 0
+    assert stream.feed(sound[11999:12000]).timestamps.tolist() == [0.5]
+    stream = Stream(small_model, 48000, hop_size=0.5, center=False)
+    tail = 32769 // 85  # taps of one wing, 48 to 8 kHz
+    assert len(stream.feed(sound[: 47994 + tail]).timestamps) == 0
+    assert stream.feed(sound[47994 + tail : 47995 + tail]).timestamps.tolist() == [0.0]
+
+
+def test_kinds_of_samples(small_model, sound):
+    x = np.round(sound[:20_000] * 3000).astype(np.int16)
+    equal(small_model, np.stack([x, x[::-1]], axis=1), 8000, [999])
+
+
+def test_blocks_may_be_overwritten_after_feeding(small_model, sound):
+    expected = small_model.embed(sound[:16_000], 8000)
+    stream, block, results = Stream(small_model, 8000), np.empty(1000), []
+    for start in range(0, 16_000, 1000):
+        block[:] = sound[start : start + 1000]
+        results.append(stream.feed(block).embedding)
+        block[:] = np.nan
+    results.append(stream.flush().embedding)
+    assert np.concatenate(results).tobytes() == expected.embedding.tobytes()
+
+
+def test_over_an_iterator(small_model, sound):
+    blocks = (sound[start : start + 3000] for start in range(0, 30_000, 3000))
+    with Stream(small_model, 8000, hop_size=0.5) as stream:
+        results = list(stream.over(blocks))
+    assert all(len(result.timestamps) for result in results)
+    expected = small_model.embed(sound[:30_000], 8000, hop_size=0.5)
+    assert np.concatenate([result.embedding for result in results]).tobytes() == expected.embedding.tobytes()
+
+
+def test_after_the_end(small_model, sound):
+    stream = Stream(small_model, 8000)
+    stream.feed(sound[:9000])
+    assert len(stream.flush().timestamps) > 0
+    assert stream.flush().embedding.shape == (0, 16)
+    with pytest.raises(EdgeL3Error, match="after flush"):
+        stream.feed(sound[:10])
+    with Stream(small_model, 8000) as stream:
+        stream.feed(sound[:10])
+    with pytest.raises(EdgeL3Error, match="after flush"):
+        stream.feed(sound[:10])
+
+
+def test_a_bad_block_is_not_taken(small_model, sound):
+    expected = small_model.embed(sound[:16_000], 8000)
+    stream = Stream(small_model, 8000)
+    results = [stream.feed(sound[:10_000]).embedding]
+    bad = sound[:100].copy()
+    bad[50] = np.nan
+    with pytest.raises(EdgeL3Error, match=r"at 1\.256250 s \(sample 10050\)"):
+        stream.feed(bad)
+    for wrong in ([0.0], np.zeros((2, 2, 2)), np.zeros(3, bool), None):
+        with pytest.raises(EdgeL3Error, match="stream|audio"):
+            stream.feed(wrong)
+    results += [stream.feed(sound[10_000:16_000]).embedding, stream.flush().embedding]
+    assert np.concatenate(results).tobytes() == expected.embedding.tobytes()
+
+
+def test_nothing_fed(small_model):
+    with pytest.raises(EdgeL3Error, match="at least one sample"):
+        Stream(small_model, 8000).flush()
+
+
+@pytest.mark.parametrize("options", [{"hop_size": 0}, {"center": 1}, {"sr": 0}])
+def test_wrong_options(small_model, options):
+    with pytest.raises(EdgeL3Error):
+        Stream(small_model, **{"sr": 8000, **options})
+
+
+def test_warnings_come_with_the_end(small_model):
+    stream = Stream(small_model, 8000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream.feed(np.zeros(4000))
+    with pytest.warns(EdgeL3Warning) as caught:
+        stream.flush()
+    assert [caught[0].filename, caught[1].filename] == [__file__, __file__]
+    assert "shorter" in str(caught[0].message) and "zero" in str(caught[1].message)
+
+
+def test_memory_stays_small(small_model):
+    """Ten minutes of signal through a stream, in a hop that leaves most of it out."""
+    import tracemalloc
+
+    stream, block = Stream(small_model, 8000, hop_size=60.0), np.ones(8000)
+    stream.feed(block)
+    tracemalloc.start()
+    for _ in range(600):
+        stream.feed(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 << 20  # the signal would be 38 MB
