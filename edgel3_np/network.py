@@ -10,7 +10,8 @@ from .melspectrogram import FrontEnd, mel_filters
 from .weights import to_dense
 
 EPSILON = 1e-3  # of every batch norm
-STRIP = 512  # columns per matrix product, about: enough for BLAS, little enough for the cache
+# Size of a matrix product, about: im2col's work space should stay in the cache, but BLAS wants so many columns
+WORK_SPACE, COLUMNS = 1 << 18, 512  # floats, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,9 @@ class Layer:
     @property
     def strip(self):
         """Rows computed at a time: an even number, so that no pool straddles two strips."""
-        return max(2, STRIP // self.shape[2] // 2 * 2)
+        channels, height, width = self.shape
+        rows = max(COLUMNS, WORK_SPACE // (9 * channels)) // width
+        return max(2, min(rows, height + 1) // 2 * 2)
 
 
 @dataclass(frozen=True, eq=False)

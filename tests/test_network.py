@@ -73,15 +73,16 @@ def test_strips_join_to_the_whole_layer(monkeypatch):
     weights = factory.random_weights()
     kernels, biases, norms = factory.random_arrays()
     network = plan(weights)
-    x = factory.np.random.default_rng(0).standard_normal((16, 13, 4)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((16, 13, 4)).astype(np.float32)
     layer = network.layers[1]  # pools
     expected = oracles.convolve(x, kernels[1]) + biases[1]
     expected = oracles.pool(np.maximum(oracles.batch_norm(expected, norms[2]), 0)).transpose(2, 0, 1)
     from dataclasses import replace
 
     layer = replace(layer, shape=(4, 16, 13))
-    for strip in (26, 52, 100, 1000):
-        monkeypatch.setattr("edgel3_np.network.STRIP", strip)
+    monkeypatch.setattr("edgel3_np.network.WORK_SPACE", 0)
+    for columns in (26, 52, 100, 1000):
+        monkeypatch.setattr("edgel3_np.network.COLUMNS", columns)
         work = workspace(replace(network, layers=(layer,)))
         work.maps[0][:, 1:-1, 1:-1] = x.transpose(2, 0, 1)
         found = np.concatenate([part.copy() for _, part in strips(layer, work.maps[0], work)], axis=1)
