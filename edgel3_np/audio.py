@@ -3,9 +3,10 @@
 Whatever the source, what comes out is a rate and an iterator of blocks of finite float64 mono samples.
 """
 
+import io
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 
 import numpy as np
@@ -53,17 +54,15 @@ def open_audio(audio, sr=None):
         return
     if isinstance(audio, (str, os.PathLike)):
         path = os.fspath(audio)
-        with _open_regular_file(path) as handle, _sound_file(handle, os.fsdecode(path), sr) as opened:
+        with _open_regular_file(path) as handle, _sound_file(_Quiet(handle), os.fsdecode(path), sr) as opened:
             yield opened
     elif isinstance(audio, (bytes, bytearray, memoryview)):
-        import io
-
-        with _sound_file(io.BytesIO(audio), "audio given as bytes", sr) as opened:
+        with _sound_file(_Quiet(io.BytesIO(audio)), "audio given as bytes", sr) as opened:
             yield opened
     elif _is_file_like(audio):
         if not isinstance(audio.read(0), bytes):
             raise EdgeL3Error("audio: expected a file open for reading bytes (mode 'rb'), found one for text")
-        with _sound_file(audio, str(getattr(audio, "name", "audio file object")), sr) as opened:
+        with _sound_file(_Quiet(audio), str(getattr(audio, "name", "audio file object")), sr) as opened:
             yield opened
     else:
         raise EdgeL3Error(
@@ -160,6 +159,17 @@ def _open_regular_file(path):
         raise EdgeL3Error(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     kind = "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
     raise EdgeL3Error(f"{name}: expected an audio file, found {kind}")
+
+
+class _Quiet:
+    """A file for soundfile's callbacks, where a broken file's seek to nowhere would print a traceback."""
+
+    def __init__(self, file):
+        self._file, self.read, self.tell = file, file.read, file.tell
+
+    def seek(self, offset, whence=0):
+        with suppress(ValueError, OSError):  # the position stays; libsndfile sees that and gives up
+            self._file.seek(offset, whence)
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import sys
@@ -231,13 +232,30 @@ def test_name_that_is_not_utf8(tmp_path, stereo_file):
     np.testing.assert_array_equal(read(os.fsdecode(path))[1], stereo_file[1])
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n" * 100, b"RIFF\xff\xff\xff\xffWAVEfmt ", bytes(4096), b"fLaC" * 9])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello\n" * 100, b"RIFF\xff\xff\xff\xffWAVEfmt ", bytes(4096), b"fLaC" * 9],
+    ids=["empty", "text", "half a header", "zeros", "half a FLAC"],
+)
 def test_files_that_are_not_audio(tmp_path, content):
     path = tmp_path / "not.wav"
     path.write_bytes(content)
     for audio in (path, content):
         with pytest.raises(EdgeL3Error, match="libsndfile"):
             read(audio)
+
+
+def test_broken_files_print_nothing(capfd):
+    """A seek to before the start, in soundfile's callback, would print a traceback from under libsndfile."""
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros((3000, 2)), 22050, format="AIFF")
+    for place in range(31, 40):
+        broken = bytearray(content.getvalue())
+        broken[place : place + 8] = b"\xff" * 8
+        with contextlib.suppress(EdgeL3Error):
+            read(bytes(broken))
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
 
 
 def test_text_file_object_is_an_error():

@@ -176,7 +176,11 @@ def test_a_configuration_that_says_otherwise_is_refused(tmp_path, capsys, kind, 
     assert message in refusal(tmp_path, capsys)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"hello"), gzip.compress(b"hello" * 999)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", gzip.compress(b"hello"), gzip.compress(b"hello" * 999)[:-9]],
+    ids=["empty", "text", "text in gzip", "half a gzip"],
+)
 def test_what_is_no_keras_file_is_refused(tmp_path, capsys, content):
     (tmp_path / "a.h5").write_bytes(content)
     refusal(tmp_path, capsys)

@@ -6,6 +6,7 @@ are computed and stored, for the trainer to follow (`--cache-val`).
 
 import argparse
 import copy
+import hashlib
 import json
 import os
 import sys
@@ -98,7 +99,7 @@ def probes(found, student, labels):
     """
     chosen = [i for i, label in enumerate(labels) if label is not None]
     names = np.array([labels[i] for i in chosen])
-    groups = np.array([f"{found[i][0]}/{found[i][1]}" for i in chosen])
+    groups = np.array([hashlib.sha256(found[i][2]).hexdigest() for i in chosen])  # some files are there twice
     sides = {
         "teacher": np.stack([pooled(found[i][3]) for i in chosen]),
         "student": np.stack([pooled(student(found[i][2])) for i in chosen]),
