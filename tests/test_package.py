@@ -130,3 +130,48 @@ def test_public_names_are_documented(name):
 
 def test_typed():
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_silent_in_development_mode(small_npz, tmp_path):
+    """Warnings are errors, and Python looks for files left open and the like."""
+    code = (
+        "import pathlib, numpy, soundfile, edgel3_np\n"
+        f"path = {str(tmp_path / 'a.wav')!r}\n"
+        "soundfile.write(path, numpy.random.default_rng(0).standard_normal(90000) / 9, 44100)\n"
+        f"model = edgel3_np.load_model({str(small_npz)!r})\n"
+        "print(len(model.embed(path).embedding), len(model.embed(pathlib.Path(path).read_bytes()).embedding))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    ran = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=100,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "17 17\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are kept on Linux")
+def test_ten_minutes_under_a_limit_of_memory(small_npz, tmp_path):
+    """The signal, at 48 kHz in float64, would be 230 MB; after a first second, 48 MB more must do."""
+    code = (
+        "import pathlib, resource, numpy, soundfile, edgel3_np\n"
+        f"path = {str(tmp_path / 'long.wav')!r}\n"
+        "block = numpy.random.default_rng(0).standard_normal(48000) / 9\n"
+        "with soundfile.SoundFile(path, 'w', 48000, 1) as file:\n"
+        "    for _ in range(600):\n"
+        "        file.write(block)\n"
+        f"model = edgel3_np.load_model({str(small_npz)!r})\n"
+        "model.embed(block, 48000, threads=1, center=False)\n"
+        "used = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20),) * 2)\n"
+        "print(len(model.embed(path, hop_size=5.0, threads=1).embedding))\n"
+        "try:\n"
+        "    soundfile.read(path)\n"
+        "except MemoryError:\n"
+        "    print('limited')\n"
+    )
+    ran = run(code)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["121", "limited"]
