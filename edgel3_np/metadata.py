@@ -47,9 +47,8 @@ RELEASED["sea-512"] = (SEA, _L3, "relu")
 RELEASED["sea-256"] = (SEA, (32, 32, 64, 64, 128, 128, 256, 256), "relu")
 RELEASED["sea-128"] = (SEA, (32, 32, 64, 64, 128, 128, 128, 128), "relu")
 RELEASED["sea-64"] = (SEA, (32, 32, 64, 64, 128, 128, 64, 64), "relu")
-SHIPPED = {
-    "pico-64": "f5ded1ff98041bdfc8417d5572805692cad855115b565b88ae83be37305e9ee6"
-}  # sha256 of the weight files in the package
+# sha256 of the weight files in the package
+SHIPPED = {"pico-64": "3fac579d56d5fe888d1b9a85c530f98bf79ec682e23d66e550f69fe443dc8169"}
 ADDRESS = "https://github.com/ksangeeta2429/edgel3/raw/models/"  # of the released files
 
 

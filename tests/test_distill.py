@@ -109,6 +109,16 @@ def test_report(run):
     assert perfect["all"]["cosine"] == pytest.approx(1) and perfect["all"]["error"] == 0
 
 
+def test_probes_of_equal_embeddings_are_equal():
+    rng = np.random.default_rng(0)
+    found = [("p", f"{i}", rng.random((64, 50, 3)).T, rng.random((3, 4)) + i % 2) for i in range(40)]
+    figures = evaluate.probes(
+        found, lambda x: next(e for _, _, y, e in found if x is y), ["a", "b"] * 19 + [None, None]
+    )
+    assert figures["teacher"] == figures["student"] > 0.9
+    assert (figures["clips"], figures["classes"], figures["chance"]) == (38, 2, 0.5)
+
+
 def test_probe_tells_classes_apart():
     rng = np.random.default_rng(0)
     labels = np.repeat(["a", "b", "c"], 40)

@@ -40,10 +40,15 @@ def windows_of(cache, packages, roles, teacher, mel):
                 yield row["package"], name, logmel, embed(teacher, logmel)
 
 
+def sounding(logmel):
+    """Which windows are not digital silence, on which any two networks agree: (n, 64, 50) -> (n,)."""
+    return logmel.any(axis=(1, 2))
+
+
 def cache_validation(path, found, limit):
-    """Write the windows the trainer looks at: an equal part of each clip's, `limit` in all at most."""
-    logmel = np.concatenate([item[2] for item in found])
-    embedding = np.concatenate([item[3] for item in found])
+    """Write the windows the trainer looks at: an equal part of each clip's that sound, `limit` in all at most."""
+    logmel = np.concatenate([item[2][sounding(item[2])] for item in found])
+    embedding = np.concatenate([item[3][sounding(item[2])] for item in found])
     step = max(1, -(-len(logmel) // limit))
     with open(f"{path}.tmp", "wb") as file:
         np.savez(file, logmel=logmel[::step], embedding=embedding[::step])
@@ -52,7 +57,7 @@ def cache_validation(path, found, limit):
 
 
 def report(found, student, labels):
-    """Figures per package, per class, over what is neither speech nor music, and over all windows.
+    """Figures per package, per class, over what is neither speech nor music, and over all; silent windows left out.
 
     Parameters
     ----------
@@ -67,7 +72,8 @@ def report(found, student, labels):
     figures : dict
         Package, 'class CLASS', 'environmental' or 'all' -> clips, windows, cosine, p5, error.
     """
-    answers = [student(logmel) for _, _, logmel, _ in found]
+    answers = [student(logmel)[sounding(logmel)] for _, _, logmel, _ in found]
+    targets = [embedding[sounding(logmel)] for _, _, logmel, embedding in found]
     members = {}
     for i, ((package, _, _, _), label) in enumerate(zip(found, labels)):
         keys = [package, f"class {label}", "all"] + ["environmental"] * (label not in MUSIC_AND_SPEECH)
@@ -77,7 +83,7 @@ def report(found, student, labels):
     for key in sorted(members):
         chosen = members[key]
         embedding = np.concatenate([answers[i] for i in chosen])
-        cosine, p5, error = agreement(embedding, np.concatenate([found[i][3] for i in chosen]))
+        cosine, p5, error = agreement(embedding, np.concatenate([targets[i] for i in chosen]))
         figures[key] = {"clips": len(chosen), "windows": len(embedding), "cosine": cosine, "p5": p5, "error": error}
     return figures
 
@@ -99,7 +105,7 @@ def probes(found, student, labels):
     """
     chosen = [i for i, label in enumerate(labels) if label is not None]
     names = np.array([labels[i] for i in chosen])
-    groups = np.array([hashlib.sha256(found[i][2]).hexdigest() for i in chosen])  # some files are there twice
+    groups = np.array([hashlib.sha256(found[i][2].tobytes()).hexdigest() for i in chosen])  # some files are there twice
     sides = {
         "teacher": np.stack([pooled(found[i][3]) for i in chosen]),
         "student": np.stack([pooled(student(found[i][2])) for i in chosen]),
