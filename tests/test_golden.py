@@ -20,8 +20,8 @@ BOUNDS = {"sea-64": (0.99999, 0.99999), "sparse-ft-95.45": (0.9999, 0.99999), "s
 
 @pytest.fixture(scope="module", params=BOUNDS)
 def case(request, shared, converted):
-    golden = np.load(shared / "golden" / f"{request.param}.npz")
-    return request.param, edgel3_np.load_model(converted(request.param)), dict(golden)
+    with np.load(shared / "golden" / f"{request.param}.npz") as golden:
+        return request.param, edgel3_np.load_model(converted(request.param)), dict(golden)
 
 
 @pytest.fixture(scope="module")

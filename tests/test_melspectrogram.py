@@ -79,8 +79,10 @@ def test_golden_spectrograms(shared, model):
     from edgel3_np.resample import resample
 
     frontend = SEA if model == "sea-64" else SPARSE
-    mel, golden = mel_filters(frontend).astype(np.float64), np.load(shared / "golden" / f"{model}.npz")
-    names = [key.split("|")[0] for key in golden.files if key.endswith("melspectrogram")]
+    mel = mel_filters(frontend).astype(np.float64)
+    with np.load(shared / "golden" / f"{model}.npz") as archive:
+        golden = {key: archive[key] for key in archive.files if key.endswith("melspectrogram")}
+    names = [key.split("|")[0] for key in golden]
     assert len(names) == 9
     for name in names:
         with open_audio(next((shared / "audio").glob(f"{name}.*"))) as (sr, blocks):

@@ -50,12 +50,12 @@ def test_equal_over_seconds(sr, new):
 def test_golden_files(shared, name, model):
     import soundfile
 
-    golden = np.load(shared / "golden" / f"{model}.npz")
+    with np.load(shared / "golden" / f"{model}.npz") as golden:
+        expected = dict(golden).get(f"{name}|resampled")  # not there where there was nothing to resample
     new = 8000 if model == "sea-64" else 48000
     x, sr = soundfile.read(next((shared / "audio").glob(f"{name}.*")), always_2d=True)
     if sr == new:
         pytest.skip("nothing to resample")
-    expected = golden[f"{name}|resampled"]
     found = whole(x.mean(axis=1), sr, new)[: len(expected)]
     assert found.shape == expected.shape
     # The golden stack decoded the Ogg file with another build of libvorbis, whose float32 samples differ from this
