@@ -57,8 +57,8 @@ def resample(blocks, sr, target_sr):
     Notes
     -----
     Equal to resampy 0.2.2 (`filter='kaiser_best'`) to 1e-8 of the largest sample, its truncated table step (a gain of
-    0.4 % from 48 to 8 kHz) included. Time is exact here, where resampy's running sum drifts off by its rounding (0.4
-    samples in an hour of 44.1 kHz); the drift is followed as far as 2**-17 of a sample.
+    0.4 % from 48 to 8 kHz) included. Time is exact here, where resampy's running sum drifts off by its rounding (0.011
+    samples in an hour from 44.1 to 48 kHz); the drift is followed as far as 2**-17 of a sample.
 
     Examples
     --------
