@@ -27,11 +27,13 @@ def read_file(path, max_bytes):
     """Return the content of the regular file `path`, or raise `EdgeL3Error` if it is missing, odd or too large."""
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
-            mode, size = os.fstat(file.fileno())[stat.ST_MODE], os.fstat(file.fileno()).st_size
-            if not stat.S_ISREG(mode):
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
                 raise EdgeL3Error(f"{path}: expected a weight file (npz), found a device, pipe or socket")
-            if size > max_bytes:
-                raise EdgeL3Error(f"{path}: expected at most {max_bytes} bytes, found {size}; not a weight file")
+            if info.st_size > max_bytes:
+                raise EdgeL3Error(
+                    f"{path}: expected at most {max_bytes} bytes, found {info.st_size}; not a weight file"
+                )
             return file.read(max_bytes + 1)
     except IsADirectoryError:
         raise EdgeL3Error(f"{path}: expected a weight file (npz), found a directory") from None

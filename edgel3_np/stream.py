@@ -16,6 +16,7 @@ class Stream:
     """Embed a signal block by block.
 
     All embeddings together have the same bytes as those of `Model.embed` of the whole signal, however it is cut.
+    Leaving a `with` block ends the stream without flushing it: what was not asked for is dropped.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ def test_exported_file_gives_the_students_embeddings(run, tmp_path, dtype, toler
     expected = shards.embed(student, logmel)
     assert embedding.shape == expected.shape == (11, FILTERS[-1])
     assert np.abs(embedding - expected).max() <= tolerance * np.abs(expected).max()
-    again = export.torch_student(tmp_path / "tiny.npz")
+    again = network.load_network(tmp_path / "tiny.npz")
     assert np.abs(shards.embed(network.fold(again), logmel) - embedding).max() <= 1e-4 * np.abs(expected).max()
 
 
@@ -147,7 +147,7 @@ def test_teacher_is_read_from_a_weight_file(run, tmp_path):
     export.write(tmp_path / "tiny.npz", export.to_weights(student, "tiny", provenance, np.float32))
     x = torch.randn(2, 1, 64, 50) * 10 - 30
     with torch.inference_mode():
-        assert torch.allclose(network.load_teacher(tmp_path / "tiny.npz")(x), student(x), atol=1e-4)
+        assert torch.allclose(network.load_network(tmp_path / "tiny.npz")(x), student(x), atol=1e-4)
 
 
 def test_sounds_are_decoded():

@@ -24,7 +24,7 @@ except ImportError:  # a checkout that has not been installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edgel3_np.errors import EdgeL3Error
-from edgel3_np.melspectrogram import FrontEnd, mel_filters, melspectrogram
+from edgel3_np.melspectrogram import mel_filters, melspectrogram
 from edgel3_np.metadata import CITATIONS, CONTRACT, LICENSE, PUBLISHED, RELEASED, SEA, SPARSE
 from edgel3_np.network import EPSILON, forward, plan, workspace
 from edgel3_np.output import atomic
@@ -244,7 +244,7 @@ def table(weights, kernels):
 
 def rounding_error(exact, rounded):
     """Largest relative error of an embedding that rounding the weights causes, over four windows of made-up sound."""
-    frontend = FrontEnd(*exact.frontend)
+    frontend = exact.frontend
     rng = np.random.default_rng(0)
     time = np.arange(frontend.sr) / frontend.sr
     noise = rng.standard_normal(frontend.sr)

@@ -17,7 +17,7 @@ from matplotlib import pyplot
 
 import edgel3_np
 from edgel3_np.audio import open_audio
-from edgel3_np.melspectrogram import FrontEnd, mel_filters, melspectrogram
+from edgel3_np.melspectrogram import mel_filters, melspectrogram
 from edgel3_np.resample import resample
 
 DEMO = Path(__file__).resolve().parent.parent / "docs" / "demo"
@@ -39,7 +39,7 @@ def main():
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(7, 8.2), height_ratios=(1, 3), sharex=True, layout="constrained"
     )
-    frontend = FrontEnd(*model.frontend)
+    frontend = model.frontend
     above.imshow(spectrogram(DEMO / "street.flac", frontend), origin="lower", aspect="auto", extent=(0, END, 0, 64))
     hertz = np.array([0, 250, 500, 1000, 2000, 4000])
     top = np.log10(1 + frontend.sr / 2 / 700)

@@ -21,10 +21,10 @@ import numpy as np
 
 from edgel3_np.audio import open_audio
 from edgel3_np.errors import EdgeL3Error
-from edgel3_np.melspectrogram import FrontEnd
+from edgel3_np.metadata import SEA
 from edgel3_np.resample import resample
 
-FRONTEND = FrontEnd(8000, 1024, 160, 64)  # SEA-64's front end: the student's as well
+FRONTEND = SEA  # the teacher's front end: the student's as well
 SR = FRONTEND.sr
 SOUNDS = (".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".au")
 ZIPS = (".pk3", ".zip")  # games keep their sounds in these, in .cat (OpenTTD) and in .rcc (Qt)

@@ -127,9 +127,9 @@ def probes(found, student, labels):
 def load_student(path):
     """A student from a weight file (run by this package), or from a trainer's checkpoint (run by torch)."""
     if str(path).endswith(".npz"):
-        from .export import torch_student
+        from .network import load_network
 
-        network = torch_student(path)
+        network = load_network(path)
     else:
         from .export import averaged
 
@@ -155,11 +155,11 @@ def main():
 
     import torch
 
-    from .network import fold, load_teacher
+    from .network import fold, load_network
 
     torch.set_num_threads(args.threads)
     mel = mel_filters(FRONTEND).astype(np.float64)
-    teacher = fold(load_teacher(args.teacher))
+    teacher = fold(load_network(args.teacher))
     found = list(windows_of(args.cache, read_packages(args.packages), args.role, teacher, mel))
     if args.cache_val:
         count = cache_validation(args.cache_val, found, args.limit)

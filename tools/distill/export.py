@@ -1,7 +1,6 @@
 """Step 4: write a trained student as a weight file of this package."""
 
 import argparse
-import io
 import json
 import os
 import sys
@@ -11,7 +10,8 @@ import numpy as np
 import torch
 
 from edgel3_np.metadata import CONTRACT
-from edgel3_np.weights import Weights, load_weights, save_weights, to_csr, to_dense
+from edgel3_np.output import atomic
+from edgel3_np.weights import Weights, save_weights, to_csr
 
 from .network import FRONTEND, Network
 
@@ -64,27 +64,11 @@ def to_weights(network, name, provenance, dtype=np.float16):
     )
 
 
-def torch_student(path):
-    """Read a weight file back into torch: the network as it was exported."""
-    weights = load_weights(path)
-    network = Network(weights.filters, bias=True)
-    with torch.no_grad():
-        for conv, kernel, bias in zip(network.convs, weights.kernels, weights.biases):
-            conv.weight.copy_(torch.from_numpy(to_dense(kernel).transpose(3, 2, 0, 1).copy()))
-            conv.bias.copy_(torch.from_numpy(bias.copy()))
-        for norm, values in zip(network.norms, weights.norms):
-            for target, value in zip((norm.weight, norm.bias, norm.running_mean, norm.running_var), values):
-                target.copy_(torch.from_numpy(value.copy()))
-    return network.eval()
-
-
 def write(path, weights):
     """Write a weight file, whole or not at all; returns its size in bytes."""
-    content = io.BytesIO()
-    save_weights(content, weights)
-    Path(f"{path}.tmp").write_bytes(content.getvalue())
-    os.replace(f"{path}.tmp", path)
-    return len(content.getvalue())
+    with atomic(path) as file:
+        save_weights(file, weights)
+    return os.stat(path).st_size
 
 
 def main():

@@ -7,10 +7,12 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edgel3_np.network import EPSILON
+from edgel3_np.weights import load_weights, to_dense
+
+from ..convert_weights import convert
 from .audio import FRONTEND
 
-TEACHER_FILTERS = (32, 32, 64, 64, 128, 128, 64, 64)
-EPSILON = 1e-3  # of the batch norms
 LOGMEL_MEAN, LOGMEL_STD = -24.0, 19.0  # of the training windows
 POOLED = (1, 3, 5)  # convolutions followed by a 2x2 max-pool
 
@@ -73,59 +75,29 @@ def new_student(filters, mean, std, seed=0):
     return student.to(memory_format=torch.channels_last)
 
 
-def load_teacher(path):
-    """Read the teacher from Keras's h5 or from an npz of this package.
+def load_network(path):
+    """Read a network, teacher or exported student, from Keras's h5 or from an npz of this package.
 
     Parameters
     ----------
     path : str or Path
-        `edgel3_sea_ust_audio_emb_64.h5` as released, or its conversion.
+        `edgel3_sea_ust_audio_emb_64.h5` as released (or its h5.gz), or a weight file.
 
     Returns
     -------
-    teacher : Network
+    network : Network
         In evaluation mode.
     """
-    kernels, biases, norms = (_read_npz if str(path).endswith(".npz") else _read_h5)(path)
-    teacher = Network([kernel.shape[3] for kernel in kernels], bias=True).eval()
+    weights = load_weights(path) if str(path).endswith(".npz") else convert(path)[0]
+    network = Network(weights.filters, bias=True).eval()
     with torch.no_grad():
-        for conv, kernel, bias in zip(teacher.convs, kernels, biases):
-            conv.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
+        for conv, kernel, bias in zip(network.convs, weights.kernels, weights.biases):
+            conv.weight.copy_(torch.from_numpy(to_dense(kernel).transpose(3, 2, 0, 1).copy()))
             conv.bias.copy_(torch.from_numpy(bias.copy()))
-        for norm, (gamma, beta, mean, variance) in zip(teacher.norms, norms):
-            for target, values in (
-                (norm.weight, gamma),
-                (norm.bias, beta),
-                (norm.running_mean, mean),
-                (norm.running_var, variance),
-            ):
-                target.copy_(torch.from_numpy(values.copy()))
-    return teacher.requires_grad_(False)
-
-
-def _read_h5(path):
-    import h5py
-    import numpy as np
-
-    kernels, biases, norms = [], [], []
-    with h5py.File(path, "r") as file:
-        root = file.get("model_weights", file)
-        for layer in root.attrs["layer_names"]:
-            group = root[layer]
-            values = [np.asarray(group[name]) for name in group.attrs.get("weight_names", [])]
-            if len(values) == 2:
-                kernels.append(values[0])
-                biases.append(values[1])
-            elif len(values) == 4:
-                norms.append(values)
-    return kernels, biases, norms
-
-
-def _read_npz(path):
-    from edgel3_np.weights import load_weights, to_dense
-
-    weights = load_weights(path)
-    return [to_dense(kernel) for kernel in weights.kernels], weights.biases, weights.norms
+        for norm, values in zip(network.norms, weights.norms):
+            for target, value in zip((norm.weight, norm.bias, norm.running_mean, norm.running_var), values):
+                target.copy_(torch.from_numpy(value.copy()))
+    return network.requires_grad_(False)
 
 
 def fold(network):

@@ -157,10 +157,10 @@ def main():
 
     import torch
 
-    from .network import fold, load_teacher
+    from .network import fold, load_network
 
     torch.set_num_threads(1)
-    teacher = fold(load_teacher(args.teacher))
+    teacher = fold(load_network(args.teacher))
     clips, chances = load_training_clips(args.cache, read_packages(args.packages))
     mel = mel_filters(FRONTEND).astype(np.float64)
     folder = args.cache / "shards"
