@@ -7,7 +7,7 @@ a case in `prepare`, and a line in the cost rule; its reference is the float64 c
 
 import numpy as np
 
-# Of one thread with AVX2, scipy's CSR product does 7 to 10 GFLOP/s of non-zero work at most densities, and BLAS 62 to 81
+# With AVX2, on one thread, scipy's CSR product does 7 to 10 GFLOP/s of non-zero work at most densities, BLAS 62 to 81
 # of dense work: even at a density of about a tenth. Where BLAS is faster (AVX-512), that comes earlier.
 SPARSE_BELOW = 0.06  # density
 
