@@ -10,7 +10,7 @@ from .embedding import embed_with
 from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd
 from .metadata import ADDRESS, RELEASED, SHIPPED, released_file
-from .network import Network, plan
+from .plan import Network, plan
 from .weights import load_weights
 
 DEFAULT = "pico-64"

@@ -1,0 +1,207 @@
+"""Planning a network: batch norms folded, and for each layer the kernel and the sizes that should be fastest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import convolution
+from .melspectrogram import FrontEnd, mel_filters
+from .weights import to_dense
+
+EPSILON = 1e-3  # of every batch norm
+# The cost model: what one thread does in a microsecond, as measured with AVX2 (see benchmarks/RESULTS.md). Nothing is
+# timed when a model is loaded: it gets the same kernels, and so gives the same bytes, every time.
+DENSE, DENSE_HALF = 80e3, 20  # floating-point operations of a product of a long inner dimension; length for half of it
+CSR = 8e3  # floating-point operations of a sparse product
+MATMUL, ADD, COPY = 2.2e3, 3.6e3, 1e3  # floats out of a product with a constant matrix, an addition, a rearrangement
+BLOCK_FLOATS = 1 << 21  # of the largest map of a block of windows, at most
+LANES, BLOCK = 48, 8  # tiles wanted in the narrowest map: windows are computed together until there are that many
+STRIP_FLOATS, COLUMNS = 1 << 20, 64  # floats of a step of a kernel, about: they should stay in cache; columns at least
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One convolution with all that follows it: bias, ReLU and max-pool.
+
+    Parameters
+    ----------
+    name : str
+    kernel : str
+        Name of the function of `convolution` that multiplies.
+    weights : np.ndarray or csr_matrix
+        As that kernel wants them, batch norm folded in.
+    bias : np.ndarray [shape=(filters, 1), float32]
+        Likewise.
+    relu : bool
+    pool : bool
+        A 2x2 max-pool of stride 2 follows; odd edges are dropped.
+    shape : tuple
+        (channels, frames, columns) of the map that comes in.
+    filters : int
+    pairs : int
+        Pairs of rows computed at a time.
+    density : float
+        Part of the weights that is not zero.
+    cost : float
+        Time that the cost model expects, microseconds a window on one thread.
+    """
+
+    name: str
+    kernel: str
+    weights: Any
+    bias: np.ndarray
+    relu: bool
+    pool: bool
+    shape: tuple
+    filters: int
+    pairs: int
+    density: float
+    cost: float
+
+    @property
+    def operations(self):
+        """Floating-point operations of the dense convolution of a window: two a multiplication with a weight."""
+        channels, frames, columns = self.shape
+        return 18 * channels * self.filters * frames * columns
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A planned network, read-only and safe to share between threads.
+
+    Parameters
+    ----------
+    frontend : FrontEnd
+    mel : np.ndarray [shape=(1 + n_fft // 2, n_mels), float64]
+    scale, shift : np.float32
+        Batch norm of the input. Not folded into the first convolution, whose zero padding comes after the shift.
+    layers : tuple of Layer
+    block : int
+        Windows computed together.
+    """
+
+    frontend: FrontEnd
+    mel: np.ndarray
+    scale: np.float32
+    shift: np.float32
+    layers: tuple
+    block: int
+
+    @property
+    def dim(self):
+        """Length of an embedding."""
+        return self.layers[-1].filters
+
+
+def plan(weights):
+    """Make a `Network` of `Weights`: fold batch norms in float64 and choose each layer's kernel."""
+    frontend = weights.frontend
+    mel = (mel_filters(frontend) if weights.mel is None else weights.mel).astype(np.float64)
+    mel.setflags(write=False)
+    scale, shift = _affine(weights.norms[0])
+    shapes = _shapes(frontend, weights.filters)
+    block = choose_block(shapes)
+    layers = []
+    for number, (csr, bias, shape) in enumerate(zip(weights.kernels, weights.biases, shapes), 1):
+        channels, filters = shape[0], csr.shape[1]
+        taps, bias = to_dense(csr).astype(np.float64), bias.astype(np.float64)
+        taps = taps.reshape(3, 3, channels, filters).transpose(1, 0, 2, 3)  # along frames first, as maps lie
+        normed = number < len(weights.norms)
+        if normed:
+            factor, offset = _affine(weights.norms[number])
+            taps, bias = taps * factor, bias * factor + offset
+        bias = bias.astype(np.float32)[:, np.newaxis]
+        bias.setflags(write=False)
+        density = len(csr.data) / (csr.shape[0] * csr.shape[1])
+        lanes = tiles(shape[2]) * block
+        costs = {kernel: estimate(kernel, shape, filters, density) for kernel in convolution.KERNELS}
+        kernel = min(costs, key=costs.get)
+        layers.append(
+            Layer(
+                name=f"conv{number}",
+                kernel=kernel,
+                weights=convolution.prepare(kernel, taps),
+                bias=bias,
+                relu=normed,
+                pool=number in POOLED,
+                shape=shape,
+                filters=filters,
+                pairs=choose_pairs(channels, filters, shape[1], lanes),
+                density=density,
+                cost=costs[kernel],
+            )
+        )
+    return Network(frontend, mel, np.float32(scale[0]), np.float32(shift[0]), tuple(layers), block)
+
+
+POOLED = (2, 4, 6)  # convolutions that a max-pool follows
+
+
+def tiles(columns):
+    """Tiles of four that cover so many columns."""
+    return -(-columns // 4)
+
+
+def _shapes(frontend, filters):
+    """(channels, frames, columns) of the map that goes into each convolution."""
+    frames, columns, shapes = frontend.n_frames, frontend.n_mels, []
+    for number, channels in enumerate((1, *filters[:-1]), 1):
+        shapes.append((channels, frames, columns))
+        if number in POOLED:
+            frames, columns = frames // 2, columns // 2
+    return shapes
+
+
+def choose_block(shapes):
+    """Windows to compute together: products want long rows, and small maps give short ones."""
+    narrowest = min(tiles(columns) for _, _, columns in shapes)
+    largest = max(channels * (frames + 3) * 6 * tiles(columns) for channels, frames, columns in shapes)
+    return max(1, min(BLOCK, -(-LANES // narrowest), BLOCK_FLOATS // largest))
+
+
+def choose_pairs(channels, filters, frames, lanes):
+    """Pairs of rows to compute at a time: few enough for the cache, many enough for long products."""
+    every = -(-frames // 2)
+    pairs = max(-(-COLUMNS // lanes), STRIP_FLOATS // (24 * max(channels, filters) * lanes), 1)
+    strips = -(-every // pairs)
+    return -(-every // strips)  # of nearly equal heights
+
+
+def estimate(kernel, shape, filters, density):
+    """Time that a kernel should take for one layer of one window: the cost model.
+
+    Parameters
+    ----------
+    kernel : str
+    shape : tuple
+        (channels, frames, columns).
+    filters : int
+    density : float
+        Part of the weights that is not zero.
+
+    Returns
+    -------
+    cost : float
+        Microseconds on one thread.
+    """
+    channels, frames, columns = shape
+    n = frames * tiles(columns)  # tiles in all rows
+
+    def product(outer, inner):
+        return 2 * outer * inner / DENSE * (1 + DENSE_HALF / inner)
+
+    if kernel == "direct":
+        return n * product(4 * filters, 18 * channels)
+    if kernel == "sparse":
+        return n * (72 * channels * filters * density / CSR + 18 * channels / COPY)
+    if kernel == "winograd1":
+        return n * (6 * product(filters, 3 * channels) + (6 * channels + 4 * filters) / MATMUL)
+    return n * (12 * product(filters, channels) + (6 * channels + 10 * filters) / MATMUL + 12 * channels / ADD)
+
+
+def _affine(norm):
+    """Factor and offset of a batch norm in inference."""
+    gamma, beta, mean, variance = norm.astype(np.float64)
+    factor = gamma / np.sqrt(variance + EPSILON)
+    return factor, beta - mean * factor
