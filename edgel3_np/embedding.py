@@ -1,6 +1,7 @@
 """From audio to embeddings: the pipeline, block by block."""
 
 import warnings
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ from .melspectrogram import melspectrogram
 from .network import forward, workspace
 from .resample import resample
 
-BATCH_SAMPLES = 1 << 17  # samples in, and under, a batch of windows, about: bounds memory at any length of audio
+# Windows in a piece of work: a few blocks, so that windows that overlap can share their frames; fewer where they lie far
+# apart: the samples under a piece are held in memory
+BLOCKS, SAMPLES = 2, 1 << 22
 
 
 class Embedding(NamedTuple):
@@ -47,7 +50,8 @@ def framing_of(network, hop_size, center):
         raise EdgeL3Error(f"center: expected True or False, found {center!r}")
     window = network.frontend.sr
     hop = hop_length(hop_size, window)
-    return Framing(window, hop, hop_size, window // 2 if center else 0, max(1, BATCH_SAMPLES // max(window, hop)))
+    batch = max(1, min(BLOCKS * network.block, SAMPLES // hop))
+    return Framing(window, hop, hop_size, window // 2 if center else 0, batch)
 
 
 def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
@@ -57,14 +61,19 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=No
 
     def embed_piece(piece):
         work = spare.pop() if spare else workspace(network)
-        embedding = embed_windows(network, piece, work)  # (b, dim)
+        embedding = embed_windows(network, piece, work, framing.hop)  # (b, dim)
         spare.append(work)
         return embedding
 
     with parallel.one_blas_thread() as active, open_audio(audio, sr) as (audio_sr, blocks):
         threads = parallel.check_threads(threads, active)
         pieces = windows_of(network, blocks, audio_sr, framing, seen)
-        parts = list(parallel.in_order(embed_piece, pieces, threads))
+        head = list(islice(pieces, 2))
+        if len(head) > 1:
+            parts = list(parallel.in_order(embed_piece, chain(head, pieces), threads))
+        else:  # too short to spread its windows over threads: spread the strips of each layer
+            with parallel.spread(threads) as apply:
+                parts = [embed_windows(network, head[0], workspace(network, threads), framing.hop, apply)]
     seen.report(framing.window)
     embedding = np.concatenate(parts)
     return Embedding(embedding, timestamps(len(embedding), framing.hop, hop_size, framing.window))
@@ -76,10 +85,10 @@ def windows_of(network, blocks, sr, framing, seen):
     return windows(mono, framing.window, framing.hop, framing.front, framing.batch)
 
 
-def embed_windows(network, piece, work):
-    """Embeddings of a batch of windows: (b, window) -> (b, dim)."""
-    logmel = melspectrogram(piece, network.frontend, network.mel)  # (b, n_mels, n_frames)
-    embedding = forward(network, logmel, work)
+def embed_windows(network, piece, work, hop, apply=map):
+    """Embeddings of a batch of windows `hop` samples apart: (b, window) -> (b, dim)."""
+    logmel = melspectrogram(piece, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
+    embedding = forward(network, logmel, work, apply)
     if not np.isfinite(embedding).all():
         raise EdgeL3Error("model: expected finite embeddings, found overflow: its weights are no trained network's")
     return embedding

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 AMIN, TOP_DB = 1e-10, 80.0
+BAND, CHUNK = 16, 1 << 16  # mel bands in a product, floats in a transform
 
 
 class FrontEnd(NamedTuple):
@@ -61,7 +62,37 @@ def mel_filters(frontend):
     return (np.maximum(triangles, 0.0) * (2.0 / (high - low))).astype(np.float32)
 
 
-def melspectrogram(windows, frontend, mel):
+class Band(NamedTuple):
+    """Some mel bands, and the bins of the transform that they are made of."""
+
+    mels: slice
+    bins: slice
+    weights: np.ndarray  # (bins, mels), float64
+
+
+def mel_bands(mel):
+    """Cut a mel matrix into blocks without most of its zeros.
+
+    Parameters
+    ----------
+    mel : np.ndarray [shape=(1 + n_fft // 2, n_mels)]
+
+    Returns
+    -------
+    bands : tuple of Band
+    """
+    bands = []
+    for start in range(0, mel.shape[1], BAND):
+        weights = mel[:, start : start + BAND].astype(np.float64)
+        used = np.flatnonzero(weights.any(axis=1))
+        bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        weights = np.ascontiguousarray(weights[bins])
+        weights.setflags(write=False)
+        bands.append(Band(slice(start, start + weights.shape[1]), bins, weights))
+    return tuple(bands)
+
+
+def melspectrogram(windows, frontend, bands, hop=None):
     """Log-mel spectrograms of a batch of windows.
 
     The transform and the power are in float64: 80 units below the maximum is a factor of 1e-8 in amplitude, which
@@ -72,8 +103,11 @@ def melspectrogram(windows, frontend, mel):
     windows : np.ndarray [shape=(b, sr), float64]
         Windows of one second.
     frontend : FrontEnd
-    mel : np.ndarray [shape=(1 + n_fft // 2, n_mels), float64]
-        As from `mel_filters`.
+    bands : tuple of Band
+        The mel matrix, as from `mel_bands`.
+    hop : int > 0, optional
+        Says that the windows are a view of one signal, so many samples apart. Frames that several windows have in
+        common are then computed once; the result is the same, to the bit.
 
     Returns
     -------
@@ -84,22 +118,52 @@ def melspectrogram(windows, frontend, mel):
     Notes
     -----
     Frames start before the window, in zeros, so that they lie symmetrically over it ("same" padding of a strided
-    convolution; Choi et al., "Kapre", 2017). Every window is computed by itself, in arrays of one shape: the result
-    does not depend on its neighbours.
+    convolution; Choi et al., "Kapre", 2017). Transforms are computed frame by frame, products window by window: the
+    result does not depend on a window's neighbours.
     """
-    sr, n_fft, hop, _ = frontend
-    n_frames = frontend.n_frames
-    front = ((n_frames - 1) * hop + n_fft - sr) // 2
-    padded = np.zeros((len(windows), (n_frames - 1) * hop + n_fft))  # (b, samples)
+    sr, n_fft, hop_length, n_mels = frontend
+    n_frames, b = frontend.n_frames, len(windows)
+    front = ((n_frames - 1) * hop_length + n_fft - sr) // 2
+    padded = np.zeros((b, (n_frames - 1) * hop_length + n_fft))
     padded[:, front : front + sr] = windows
-    step = padded.strides[1]
-    frames = np.lib.stride_tricks.as_strided(
-        padded, (len(windows), n_frames, n_fft), (padded.strides[0], hop * step, step), writeable=False
-    )
-    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)  # periodic
-    spectrum = np.fft.rfft(frames * hann)  # (b, frames, bins)
-    power = spectrum.real**2 + spectrum.imag**2
-    amplitude = np.sqrt(power @ mel)  # (b, frames, mels)
-    level = 10.0 * np.log10(np.maximum(amplitude, AMIN))
+    frames = _strided(padded, (b, n_frames, n_fft), (padded.shape[1], hop_length, 1))
+    if hop is None or hop % hop_length or hop >= sr or b == 1:
+        power = _power(frames)  # (b, frames, bins)
+    else:
+        first = -(-front // hop_length)  # of the frames that lie within their window ...
+        last = max(first, (front + sr - n_fft) // hop_length + 1)  # ... and the first that does not
+        power = np.empty((b, n_frames, 1 + n_fft // 2))
+        power[:, :first], power[:, last:] = _power(frames[:, :first]), _power(frames[:, last:])
+        step = hop // hop_length  # frames between windows
+        inner = ((b - 1) * step + last - first, n_fft)
+        inner = _power(_strided(windows[0, first * hop_length - front :], inner, (hop_length, 1))[np.newaxis])[0]
+        power[:, first:last] = _strided(inner, (b, last - first, inner.shape[1]), (step * inner.shape[1], inner.shape[1], 1))
+    mels = np.empty((b, n_frames, n_mels))
+    for band in bands:
+        np.matmul(power[:, :, band.bins], band.weights, out=mels[:, :, band.mels])
+    level = np.log10(np.maximum(mels, AMIN**2, out=mels), out=mels)
+    level *= 10.0 / 2  # of the root
     level -= level.max(axis=(1, 2), keepdims=True)
-    return np.maximum(level, -TOP_DB).astype(np.float32).swapaxes(1, 2)
+    return np.maximum(level, -TOP_DB, out=level).astype(np.float32).swapaxes(1, 2)
+
+
+def _strided(x, shape, steps):
+    """View of an array, contiguous in its last axis, at steps counted in items."""
+    return np.lib.stride_tricks.as_strided(x, shape, [step * x.itemsize for step in steps], writeable=False)
+
+
+def _power(frames):
+    """Power spectra of frames: (b, n, n_fft) -> (b, n, bins), as many at a time as stay in cache."""
+    b, n, n_fft = frames.shape
+    power = np.empty((b, n, 1 + n_fft // 2))
+    few = max(1, CHUNK // n_fft)
+    many = max(1, few // max(n, 1))  # of whole windows
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)  # periodic
+    for i in range(0, b, many):
+        for j in range(0, n, few):
+            part = (slice(i, i + many), slice(j, j + few))
+            spectrum = np.fft.rfft(frames[part] * hann)
+            spectrum = spectrum.view(np.float64)  # real and imaginary parts in turn
+            np.multiply(spectrum, spectrum, out=spectrum)
+            np.add(spectrum[..., ::2], spectrum[..., 1::2], out=power[part])
+    return power

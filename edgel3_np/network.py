@@ -48,15 +48,14 @@ def forward(network, logmel, work, apply=map):
     """
     embedding = np.empty((len(logmel), network.dim), np.float32)
     *layers, last = network.layers
-    with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; the caller looks at what comes out
-        for start in range(0, len(logmel), network.block):
-            windows = logmel[start : start + network.block]
-            enter(work.maps[0], windows * network.scale + network.shift, network.block)
-            for layer, x, y in zip(layers, work.maps, work.maps[1:]):
-                list(apply(partial(strip, layer, x, work, network.block, y), tops(layer)))
-            best = list(apply(partial(top_strip, last, work.maps[-1], work, network.block), tops(last)))
-            top = np.max(best, axis=0) + last.bias  # global max-pool: (dim, block)
-            embedding[start : start + network.block] = (np.maximum(top, 0) if last.relu else top).T[: len(windows)]
+    for start in range(0, len(logmel), network.block):
+        windows = logmel[start : start + network.block]
+        enter(work.maps[0], windows * network.scale + network.shift, network.block)
+        for layer, x, y in zip(layers, work.maps, work.maps[1:]):
+            list(apply(partial(strip, layer, x, work, network.block, y), tops(layer)))
+        best = list(apply(partial(top_strip, last, work.maps[-1], work, network.block), tops(last)))
+        top = np.max(best, axis=0) + last.bias  # global max-pool: (dim, block)
+        embedding[start : start + network.block] = (np.maximum(top, 0) if last.relu else top).T[: len(windows)]
     return embedding
 
 
@@ -130,7 +129,8 @@ def top_strip(layer, x, work, block, top):
 def _convolve(layer, x, top, scratch):
     """A strip of a layer's convolution: (pairs, 2, 4, filters, lanes), valid until the scratch is used again."""
     pairs = min(layer.pairs, (_rows(layer) - top + 1) // 2)
-    return KERNELS[layer.kernel](layer.weights, x[top : top + 2 * pairs + 2], scratch)
+    with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; the caller looks at what comes out
+        return KERNELS[layer.kernel](layer.weights, x[top : top + 2 * pairs + 2], scratch)
 
 
 def _neighbours(x, block):

@@ -111,3 +111,13 @@ def in_order(function, items, threads):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+@contextmanager
+def spread(threads):
+    """A function like `map` that uses so many threads, for as long as the context lasts."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads, "edgel3_np") as pool:
+        yield pool.map

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import convolution
-from .melspectrogram import FrontEnd, mel_filters
+from .melspectrogram import FrontEnd, mel_bands, mel_filters
 from .weights import to_dense
 
 EPSILON = 1e-3  # of every batch norm
@@ -73,7 +73,8 @@ class Network:
     Parameters
     ----------
     frontend : FrontEnd
-    mel : np.ndarray [shape=(1 + n_fft // 2, n_mels), float64]
+    bands : tuple of Band
+        The mel matrix.
     scale, shift : np.float32
         Batch norm of the input. Not folded into the first convolution, whose zero padding comes after the shift.
     layers : tuple of Layer
@@ -82,7 +83,7 @@ class Network:
     """
 
     frontend: FrontEnd
-    mel: np.ndarray
+    bands: tuple
     scale: np.float32
     shift: np.float32
     layers: tuple
@@ -97,20 +98,13 @@ class Network:
 def plan(weights):
     """Make a `Network` of `Weights`: fold batch norms in float64 and choose each layer's kernel."""
     frontend = weights.frontend
-    mel = (mel_filters(frontend) if weights.mel is None else weights.mel).astype(np.float64)
-    mel.setflags(write=False)
+    bands = mel_bands(mel_filters(frontend) if weights.mel is None else weights.mel)
     scale, shift = _affine(weights.norms[0])
     shapes = _shapes(frontend, weights.filters)
     block = choose_block(shapes)
     layers = []
-    for number, (csr, bias, shape) in enumerate(zip(weights.kernels, weights.biases, shapes), 1):
+    for number, (csr, shape, (taps, bias)) in enumerate(zip(weights.kernels, shapes, fold(weights)), 1):
         channels, filters = shape[0], csr.shape[1]
-        taps, bias = to_dense(csr).astype(np.float64), bias.astype(np.float64)
-        taps = taps.reshape(3, 3, channels, filters).transpose(1, 0, 2, 3)  # along frames first, as maps lie
-        normed = number < len(weights.norms)
-        if normed:
-            factor, offset = _affine(weights.norms[number])
-            taps, bias = taps * factor, bias * factor + offset
         bias = bias.astype(np.float32)[:, np.newaxis]
         bias.setflags(write=False)
         density = len(csr.data) / (csr.shape[0] * csr.shape[1])
@@ -123,7 +117,7 @@ def plan(weights):
                 kernel=kernel,
                 weights=convolution.prepare(kernel, taps),
                 bias=bias,
-                relu=normed,
+                relu=number < len(weights.norms),
                 pool=number in POOLED,
                 shape=shape,
                 filters=filters,
@@ -132,7 +126,7 @@ def plan(weights):
                 cost=costs[kernel],
             )
         )
-    return Network(frontend, mel, np.float32(scale[0]), np.float32(shift[0]), tuple(layers), block)
+    return Network(frontend, bands, np.float32(scale[0]), np.float32(shift[0]), tuple(layers), block)
 
 
 POOLED = (2, 4, 6)  # convolutions that a max-pool follows
@@ -198,6 +192,28 @@ def estimate(kernel, shape, filters, density):
     if kernel == "winograd1":
         return n * (6 * product(filters, 3 * channels) + (6 * channels + 4 * filters) / MATMUL)
     return n * (12 * product(filters, channels) + (6 * channels + 10 * filters) / MATMUL + 12 * channels / ADD)
+
+
+def fold(weights):
+    """Fold batch norms into the convolutions that they follow.
+
+    Parameters
+    ----------
+    weights : Weights
+
+    Yields
+    ------
+    taps : np.ndarray [shape=(3, 3, in, out), float64]
+        Along frames, along mel bands (as maps lie here; files have it the other way round), channels, filters.
+    bias : np.ndarray [shape=(out,), float64]
+    """
+    for csr, bias, norm in zip(weights.kernels, weights.biases, [*weights.norms[1:], None]):
+        taps, bias = to_dense(csr).astype(np.float64), bias.astype(np.float64)
+        taps = taps.reshape(3, 3, -1, csr.shape[1]).transpose(1, 0, 2, 3)
+        if norm is not None:
+            factor, offset = _affine(norm)
+            taps, bias = taps * factor, bias * factor + offset
+        yield taps, bias
 
 
 def _affine(norm):

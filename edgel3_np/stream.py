@@ -141,7 +141,7 @@ class Stream:
             for piece in self._pieces:
                 if piece is None:
                     break
-                parts.append(embed_windows(self._network, piece, self._work))  # (1, dim)
+                parts.append(embed_windows(self._network, piece, self._work, self._framing.hop))  # (1, dim)
         return self._result(parts)
 
     def _result(self, parts):

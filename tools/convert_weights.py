@@ -26,7 +26,8 @@ except ImportError:  # a checkout that has not been installed
 from edgel3_np.errors import EdgeL3Error
 from edgel3_np.melspectrogram import mel_filters, melspectrogram
 from edgel3_np.metadata import CITATIONS, CONTRACT, LICENSE, PUBLISHED, RELEASED, SEA, SPARSE
-from edgel3_np.network import EPSILON, forward, plan, workspace
+from edgel3_np.network import forward, workspace
+from edgel3_np.plan import EPSILON, plan
 from edgel3_np.output import atomic
 from edgel3_np.weights import Weights, load_weights, save_weights, to_csr, to_dense
 
@@ -252,7 +253,7 @@ def rounding_error(exact, rounded):
     sounds = np.stack([noise, np.cumsum(noise), sweep, sweep * (time % 0.25 < 0.05) + 0.01 * noise])
     results = []
     for network in (plan(exact), plan(rounded)):
-        results.append(forward(network, melspectrogram(sounds, frontend, network.mel), workspace(network)))
+        results.append(forward(network, melspectrogram(sounds, frontend, network.bands), workspace(network)))
     return float((np.abs(results[1] - results[0]).max(axis=1) / np.abs(results[0]).max(axis=1)).max())
 
 

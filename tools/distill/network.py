@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgel3_np.network import EPSILON
+from edgel3_np.plan import EPSILON
 from edgel3_np.weights import load_weights, to_dense
 
 from ..convert_weights import convert
