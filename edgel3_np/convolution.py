@@ -1,17 +1,16 @@
 """3x3 convolutions of tiled maps: the kernels, side by side behind one signature.
 
-A map is an array x[row, position, channel, lane], float32. Rows are frames, with a row of zeros above and below. Columns
-(mel bands) go in tiles of four: positions 1 to 4 are a tile's own columns, 0 and 5 its neighbours', zero outside. A lane
-is a tile of one of the windows computed together: lane = tile * block + window. In this layout every step of every kernel
-is a product of matrices that lie there already, and strips of rows are contiguous.
+A map is an array x[row, column, channel, lane], float32. Rows are frames, with a row of zeros above and below. Columns are
+mel bands, in tiles of four. A lane is one tile of one of the windows that are computed together: lane = tile * block +
+window. In this layout the steps of all kernels are products of matrices that lie there already, in whole or in strips.
 
-A kernel is a function (weights, x, scratch) -> y:
+A kernel is a function (weights, x, block, scratch) -> y:
 
-* weights: what `prepare` made for it;
-* x (2 * pairs + 2, 6, channels, lanes): rows of a map, from the one above to the one below those wanted;
-* scratch (k,): work space of at least `scratch_size(...)` floats;
-* y (pairs, 2, 4, filters, lanes): the rows in pairs, with the four columns of each tile; a view of `scratch`, with any
-  strides, or a fresh array.
+* weights: what `prepare` made for it, bias included;
+* x (2 * pairs + 2, 4, channels, lanes): rows of a map, from the one above to the one below those wanted;
+* block: windows computed together;
+* scratch (k,): work space, k >= `scratch_size(...)`;
+* y (pairs, 2, 4, filters, lanes): the rows, in pairs; with any strides, in the scratch or fresh.
 
 `direct` is the definition written as one product, and the reference of the others; the reference of all is the float64
 convolution of the tests.
@@ -23,25 +22,17 @@ pair of rows 24 instead of 72.
 
 import numpy as np
 
-# F(4,3), along a tile: of the six inputs, of the three taps, of the six products
-TILE_IN = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    np.float32,
-)
-TILE_TAPS = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24.0
+# F(4,3), along a tile, at the points 0, 1, -1, 2, -2 and infinity: of four of the six inputs, of the three taps, of the
+# six products. The inputs from the neighbouring tiles, 0 and 5, occur once each, with a factor of one.
+TILE_IN = np.array([[0, -5, 0, 1], [-16, -16, 4, 4], [16, -16, -4, 4], [-8, -4, 8, 4], [8, -4, -8, 4], [16, 0, -20, 0]])
+TILE_IN = (TILE_IN / 4.0).astype(np.float32)
+TILE_TAPS = np.array([[24, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24.0
 TILE_OUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float32)
-# F(2,3), along a pair of rows
+# F(2,3), along a pair of rows, at 0, 1, -1 and infinity
 PAIR_TAPS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 PAIR_OUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
 
-SCRATCH = 48  # floats of scratch per channel (or filter, if there are more), lane and pair of rows
+SCRATCH = 48  # floats per channel (or filter, if there are more), lane and pair of rows
 
 
 def scratch_size(channels, filters, lanes, pairs):
@@ -49,95 +40,80 @@ def scratch_size(channels, filters, lanes, pairs):
     return SCRATCH * max(channels, filters) * lanes * (pairs + 1)
 
 
-def prepare(kernel, weights):
+def prepare(kernel, taps, bias):
     """Turn weights into what the kernel of that name multiplies with.
 
     Parameters
     ----------
     kernel : str
         A key of `KERNELS`.
-    weights : np.ndarray [shape=(3, 3, in, out), float64]
-        Taps along rows, taps along columns, channels, filters.
+    taps : np.ndarray [shape=(3, 3, in, out), float64]
+        Along rows, along columns, channels, filters.
+    bias : np.ndarray [shape=(out,), float64]
 
     Returns
     -------
-    weights : np.ndarray or csr_matrix [float32]
+    weights : tuple of np.ndarray, np.ndarray or csr_matrix [float32]
         Read-only.
     """
-    _, _, channels, filters = weights.shape
+    _, _, channels, filters = taps.shape
     if kernel == "sparse":
         from scipy.sparse import csr_matrix  # here, not above: a fifth of a second that dense models need not spend
 
-        dy, dx, channel, filter_ = np.nonzero(weights)
-        column = np.arange(4)[:, np.newaxis]
-        rows = (column * filters + filter_).ravel()
-        columns = (dy * 6 * channels + (column + dx) * channels + channel).ravel()
-        values = np.tile(weights[dy, dx, channel, filter_].astype(np.float32), 4)
-        prepared = csr_matrix((values, (rows, columns)), (4 * filters, 18 * channels))
-        prepared.sort_indices()
-        for part in (prepared.data, prepared.indices, prepared.indptr):
-            part.setflags(write=False)
-        return prepared
-    if kernel == "direct":  # (4 * filters, 18 * channels): of three rows of six positions, for each column of a tile
-        prepared = np.zeros((4, filters, 3, 6, channels))
-        for column in range(4):
-            prepared[column, :, :, column : column + 3] = weights.transpose(3, 0, 1, 2)
-        prepared = prepared.reshape(4 * filters, 18 * channels)
+        matrix = csr_matrix(_entries(taps, bias), (4 * filters, 18 * channels + 1), np.float32)
+        matrix.sort_indices()
+        return _read_only(matrix.data, matrix.indices, matrix.indptr) and matrix
+    if kernel == "direct":
+        matrix = np.zeros((4 * filters, 18 * channels + 1), np.float32)
+        values, where = _entries(taps, bias)
+        matrix[where] = values
+        return _read_only(matrix)[0]
+    products = np.matmul(TILE_TAPS, taps.reshape(3, 3, -1)).reshape(3, 6, channels, filters)
+    if kernel == "winograd1":
+        products = products.transpose(1, 3, 0, 2).reshape(6, filters, 3 * channels)
     else:
-        prepared = np.matmul(TILE_TAPS, weights.reshape(3, 3, -1)).reshape(3, 6, channels, filters)
-        if kernel == "winograd1":  # (6, filters, 3 * channels)
-            prepared = prepared.transpose(1, 3, 0, 2).reshape(6, filters, 3 * channels)
-        else:  # (6, 4, filters, channels)
-            prepared = np.matmul(PAIR_TAPS, prepared.reshape(3, -1)).reshape(4, 6, channels, filters)
-            prepared = prepared.transpose(1, 0, 3, 2)
-    prepared = np.ascontiguousarray(prepared, np.float32)
-    prepared.setflags(write=False)
-    return prepared
+        products = np.matmul(PAIR_TAPS, products.reshape(3, -1)).reshape(4, 6, channels, filters)
+        products = products.transpose(1, 0, 3, 2)  # (6, 4, filters, channels)
+    return _read_only(np.array(products, np.float32, order="C"), bias.astype(np.float32)[:, np.newaxis])
 
 
-def direct(weights, x, scratch):
-    """One product a row: half of its factors are zeros, but nothing is moved."""
-    rows, filters = len(x) - 2, len(weights) // 4
-    lanes = x.shape[-1]
-    y = _view(scratch, rows, 4 * filters, lanes)
-    np.matmul(weights, _three_rows(x.reshape(rows + 2, -1, lanes)), out=y)
-    return y.reshape(rows // 2, 2, 4, filters, lanes)
+def direct(weights, x, block, scratch):
+    """One product; half of its factors are zeros."""
+    columns = _columns(x, block, scratch)
+    y = scratch[columns.size :][: len(weights) * columns.shape[1]].reshape(len(weights), -1)
+    np.matmul(weights, columns, out=y)
+    return _pairs(y, x)
 
 
-def sparse(weights, x, scratch):
-    """The same product with a scipy CSR matrix, of all rows at a time: it wants long vectors."""
-    rows, filters = len(x) - 2, weights.shape[0] // 4
-    _, _, channels, lanes = x.shape
-    columns = _view(scratch, 3, 6, channels, rows, lanes)
-    for dy in range(3):
-        columns[dy] = x[dy : dy + rows].transpose(1, 2, 0, 3)
-    y = weights @ columns.reshape(18 * channels, rows * lanes)  # fresh: scipy has no `out`
-    return y.reshape(4, filters, rows // 2, 2, lanes).transpose(2, 3, 0, 1, 4)
+def sparse(weights, x, block, scratch):
+    """The same product, with a scipy CSR matrix."""
+    return _pairs(weights @ _columns(x, block, scratch), x)  # fresh: scipy has no `out`
 
 
-def winograd1(weights, x, scratch):
-    """F(4,3) along the tiles; the three rows are one product's inner dimension."""
-    rows, filters = len(x) - 2, weights.shape[1]
+def winograd1(weights, x, block, scratch):
+    """F(4,3) along tiles; the three rows are one product's inner dimension."""
+    weights, bias = weights
+    rows, filters = len(x) - 2, len(bias)
     _, _, channels, lanes = x.shape
     first, second = np.split(scratch[: len(scratch) // 2 * 2], 2)
-    a = _view(first, 6, rows + 2, channels * lanes)
-    np.matmul(TILE_IN, x.reshape(rows + 2, 6, -1), out=a.swapaxes(0, 1))
-    m = _view(second, 6, rows, filters * lanes)
-    v = _three_rows(a.reshape(6, rows + 2, channels, lanes))
-    np.matmul(weights[:, np.newaxis], v, out=m.reshape(6, rows, filters, lanes))
+    a = _transform(x, block, first)  # (6, rows + 2, channels, lanes)
+    row, step = channels * lanes * a.itemsize, lanes * a.itemsize  # each row with its neighbours, without a copy:
+    v = np.ndarray((6, rows, 3 * channels, lanes), a.dtype, a, 0, (a.strides[0], row, step, a.itemsize))
+    m = _view(second, 6, rows, filters, lanes)
+    np.matmul(weights[:, np.newaxis], v, out=m)
+    m[1] += bias  # what a product at the point 1 adds, it adds to all four columns
     y = _view(first, rows, 4, filters * lanes)
-    np.matmul(TILE_OUT, m.swapaxes(0, 1), out=y)
+    np.matmul(TILE_OUT, m.reshape(6, rows, -1).swapaxes(0, 1), out=y)
     return y.reshape(rows // 2, 2, 4, filters, lanes)
 
 
-def winograd2(weights, x, scratch):
-    """F(2,3) along pairs of rows and F(4,3) along the tiles: 24 products, of all pairs and lanes at a time."""
-    pairs, filters = len(x) // 2 - 1, weights.shape[2]
+def winograd2(weights, x, block, scratch):
+    """F(2,3) along pairs of rows and F(4,3) along tiles: 24 products, of all pairs and lanes at a time."""
+    weights, bias = weights
+    pairs, filters = len(x) // 2 - 1, len(bias)
     _, _, channels, lanes = x.shape
     first, second = np.split(scratch[: len(scratch) // 2 * 2], 2)
-    a = _view(first, 6, 2 * pairs + 2, channels, lanes)
-    np.matmul(TILE_IN, x.reshape(len(x), 6, -1), out=a.reshape(6, len(x), -1).swapaxes(0, 1))
-    a = a.swapaxes(1, 2)  # (6, channels, rows, lanes)
+    a = _transform(x, block, first).swapaxes(1, 2)  # (6, channels, rows + 2, lanes)
     rows = [a[:, :, start : start + 2 * pairs : 2] for start in range(4)]  # of each pair, from the one above on
     v = _view(second, 6, 4, channels, pairs, lanes)
     np.subtract(rows[0], rows[2], out=v[:, 0])
@@ -146,6 +122,7 @@ def winograd2(weights, x, scratch):
     np.subtract(rows[1], rows[3], out=v[:, 3])
     m = _view(first, 6, 4, filters, pairs * lanes)
     np.matmul(weights, v.reshape(6, 4, channels, pairs * lanes), out=m)
+    m[1, 1] += bias  # as above
     z = _view(second, 6, 2, filters * pairs * lanes)
     np.matmul(PAIR_OUT, m.reshape(6, 4, -1), out=z)
     y = _view(first, 2, 4, filters * pairs * lanes)
@@ -156,10 +133,56 @@ def winograd2(weights, x, scratch):
 KERNELS = {"direct": direct, "sparse": sparse, "winograd1": winograd1, "winograd2": winograd2}
 
 
-def _three_rows(x):
-    """Each row with its neighbours, without a copy: (..., rows + 2, k, lanes) -> (..., rows, 3 * k, lanes)."""
-    *outer, rows, k, lanes = x.shape
-    return np.ndarray((*outer, rows - 2, 3 * k, lanes), x.dtype, x, 0, x.strides)
+def _entries(taps, bias):
+    """The matrix of `direct`, (4 * filters, 18 * channels + 1): its non-zero values, and their rows and columns.
+
+    Each column of a tile takes three of six columns, in three rows: (row, column, channel); and the bias, last.
+    """
+    _, _, channels, filters = taps.shape
+    dy, dx, channel, number = np.nonzero(taps)
+    column = np.arange(4)[:, np.newaxis]
+    where = [(column * filters + number).ravel(), ((dy * 6 + column + dx) * channels + channel).ravel()]
+    values = np.concatenate([np.tile(taps[dy, dx, channel, number], 4), np.tile(bias, 4)])
+    where[0] = np.concatenate([where[0], np.arange(4 * filters)])
+    where[1] = np.concatenate([where[1], np.full(4 * filters, 18 * channels)])
+    return values, tuple(where)
+
+
+def _columns(x, block, scratch):
+    """What `_entries` multiplies: (18 * channels + 1, rows * lanes)."""
+    rows = len(x) - 2
+    _, _, channels, lanes = x.shape
+    columns = _view(scratch, 18 * channels + 1, rows * lanes)
+    columns[-1] = 1.0
+    for dy, six in enumerate(columns[:-1].reshape(3, 6, channels, rows, lanes)):
+        four = x[dy : dy + rows].transpose(1, 2, 0, 3)  # (4, channels, rows, lanes)
+        six[1:5] = four
+        six[0, ..., :block] = six[5, ..., lanes - block :] = 0.0
+        six[0, ..., block:] = four[3, ..., : lanes - block]
+        six[5, ..., : lanes - block] = four[0, ..., block:]
+    return columns
+
+
+def _pairs(y, x):
+    """The product of `_entries` and `_columns` as every kernel gives it."""
+    pairs, lanes = len(x) // 2 - 1, x.shape[3]
+    return y.reshape(4, -1, pairs, 2, lanes).transpose(2, 3, 0, 1, 4)
+
+
+def _transform(x, block, scratch):
+    """F(4,3) of a map's tiles: (6, rows + 2, channels, lanes)."""
+    rows, _, channels, lanes = x.shape
+    a = _view(scratch, 6, rows, channels, lanes)
+    np.matmul(TILE_IN, x.reshape(rows, 4, -1), out=a.reshape(6, rows, -1).swapaxes(0, 1))
+    a[0, ..., block:] += x[:, 3, :, : lanes - block]
+    a[5, ..., : lanes - block] += x[:, 0, :, block:]
+    return a
+
+
+def _read_only(*arrays):
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
 
 
 def _view(scratch, *shape):

@@ -12,7 +12,7 @@ from .plan import tiles
 class Workspace(NamedTuple):
     """Buffers of a forward pass, to be reused from block to block (page faults of fresh ones cost more than sums)."""
 
-    maps: tuple  # of each layer: (rows, 6, channels, tiles * block), as `convolution` describes them
+    maps: tuple  # of each layer: (rows, 4, channels, tiles * block), as `convolution` describes them
     scratch: list  # of arrays for kernels, those that are free
 
 
@@ -23,7 +23,7 @@ def workspace(network, threads=1):
         channels, frames, columns = layer.shape
         lanes = tiles(columns) * network.block
         rows = frames + frames % 2 + 2  # an even number, and one of zeros above and below
-        maps.append(np.zeros((rows, 6, channels, lanes), np.float32))
+        maps.append(np.zeros((rows, 4, channels, lanes), np.float32))
         sizes.append(scratch_size(channels, layer.filters, lanes, layer.pairs))
     return Workspace(tuple(maps), [np.empty(max(sizes), np.float32) for _ in range(threads)])
 
@@ -54,8 +54,7 @@ def forward(network, logmel, work, apply=map):
         for layer, x, y in zip(layers, work.maps, work.maps[1:]):
             list(apply(partial(strip, layer, x, work, network.block, y), tops(layer)))
         best = list(apply(partial(top_strip, last, work.maps[-1], work, network.block), tops(last)))
-        top = np.max(best, axis=0) + last.bias  # global max-pool: (dim, block)
-        embedding[start : start + network.block] = (np.maximum(top, 0) if last.relu else top).T[: len(windows)]
+        embedding[start : start + network.block] = np.max(best, axis=0).T[: len(windows)]  # global max-pool
     return embedding
 
 
@@ -64,9 +63,8 @@ def enter(x, logmel, block):
     b, columns, frames = logmel.shape
     rows = np.zeros((frames, 4 * tiles(columns), block), np.float32)
     rows[:, :columns, :b] = logmel.transpose(2, 1, 0)
-    inner = x[1 : 1 + frames, 1:5, 0]  # (frames, 4, lanes)
-    inner.reshape(frames, 4, -1, block)[...] = rows.reshape(frames, -1, 4, block).swapaxes(1, 2)
-    _neighbours(x, block)
+    inner = x[1 : 1 + frames, :, 0].reshape(frames, 4, -1, block)  # (frames, 4, tiles, block)
+    inner[...] = rows.reshape(frames, -1, 4, block).swapaxes(1, 2)
 
 
 def tops(layer):
@@ -82,38 +80,33 @@ def _rows(layer):
 
 def strip(layer, x, work, block, out, top):
     """Apply one layer to a strip of its map, and write it into the next map."""
-    channels, frames, columns = layer.shape
+    _, frames, columns = layer.shape
     scratch = work.scratch.pop()
-    y = _convolve(layer, x, top, scratch)  # (pairs, 2, 4, filters, lanes)
+    y = _convolve(layer, x, block, top, scratch)  # (pairs, 2, 4, filters, lanes)
     pairs = len(y)
     if layer.pool:
-        frames, columns = frames // 2, columns // 2
-        rows = out[1 + top // 2 : 1 + top // 2 + pairs]  # (pairs, 6, filters, lanes)
+        columns = columns // 2
+        rows = out[1 + top // 2 : 1 + top // 2 + pairs]  # (pairs, 4, filters, lanes)
         y = np.maximum(y[:, 0], y[:, 1], out=y[:, 0])  # (pairs, 4, filters, lanes)
         y = np.maximum(y[:, ::2], y[:, 1::2], out=y[:, ::2])  # (pairs, 2, filters, lanes): half a tile of the next map
-        y = y.reshape(*y.shape[:3], -1, block)
-        to = rows.reshape(*rows.shape[:3], -1, block)
+        y, to = (part.reshape(*part.shape[:3], -1, block) for part in (y, rows))
         for half in range(2):
-            source = y[:, :, :, half::2][:, :, :, : tiles(columns)]
-            target = to[:, 1 + 2 * half : 3 + 2 * half, :, : source.shape[3]]
-            np.add(source, layer.bias[:, np.newaxis], out=target)  # after the pool: it commutes with the maximum
+            source = y[:, :, :, half::2][:, :, :, : to.shape[3]]  # every other tile
+            np.maximum(source, 0.0, out=to[:, 2 * half : 2 * half + 2, :, : source.shape[3]])  # ReLU
     else:
-        rows = out[1 + top : 1 + top + 2 * pairs]  # (2 * pairs, 6, filters, lanes)
-        np.add(y, layer.bias, out=rows.reshape(pairs, 2, *rows.shape[1:])[:, :, 1:5])
-        rows[frames - top :] = 0  # of an odd map
-    if layer.relu:
-        np.maximum(rows[:, 1:5], 0, out=rows[:, 1:5])
+        rows = out[1 + top : 1 + top + 2 * pairs]  # (2 * pairs, 4, filters, lanes)
+        np.maximum(y, 0.0, out=rows.reshape(y.shape))
+        rows[frames - top :] = 0.0  # of an odd map
     for column in range(columns, 4 * tiles(columns)):  # of a map that is no whole number of tiles wide
-        rows[:, 1 + column % 4, :, column // 4 * block :] = 0
-    _neighbours(rows, block)
+        rows[:, column % 4, :, column // 4 * block :] = 0.0
     work.scratch.append(scratch)
 
 
 def top_strip(layer, x, work, block, top):
-    """Maximum of a strip of the last layer, without its bias: (filters, block)."""
+    """Maximum of a strip of the last layer: (filters, block)."""
     _, frames, columns = layer.shape
     scratch = work.scratch.pop()
-    y = _convolve(layer, x, top, scratch)
+    y = _convolve(layer, x, block, top, scratch)
     for pair in range((frames - top) // 2, len(y)):  # of an odd map
         y[pair, 1] = -np.inf
     for column in range(columns, 4 * tiles(columns)):
@@ -123,17 +116,11 @@ def top_strip(layer, x, work, block, top):
     y = np.maximum(y[:, 0], y[:, 1], out=y[:, 0])  # (pairs, filters, lanes)
     best = y.max(axis=0).reshape(layer.filters, -1, block).max(axis=1)
     work.scratch.append(scratch)
-    return best
+    return np.maximum(best, 0.0) if layer.relu else best
 
 
-def _convolve(layer, x, top, scratch):
+def _convolve(layer, x, block, top, scratch):
     """A strip of a layer's convolution: (pairs, 2, 4, filters, lanes), valid until the scratch is used again."""
     pairs = min(layer.pairs, (_rows(layer) - top + 1) // 2)
     with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; the caller looks at what comes out
-        return KERNELS[layer.kernel](layer.weights, x[top : top + 2 * pairs + 2], scratch)
-
-
-def _neighbours(x, block):
-    """Copy each tile's outer columns to the tiles beside it."""
-    x[:, 0, :, block:] = x[:, 4, :, :-block]
-    x[:, 5, :, :-block] = x[:, 1, :, block:]
+        return KERNELS[layer.kernel](layer.weights, x[top : top + 2 * pairs + 2], block, scratch)

@@ -29,10 +29,8 @@ class Layer:
     name : str
     kernel : str
         Name of the function of `convolution` that multiplies.
-    weights : np.ndarray or csr_matrix
-        As that kernel wants them, batch norm folded in.
-    bias : np.ndarray [shape=(filters, 1), float32]
-        Likewise.
+    weights : tuple of np.ndarray, np.ndarray or csr_matrix
+        As that kernel wants them, with bias and batch norm.
     relu : bool
     pool : bool
         A 2x2 max-pool of stride 2 follows; odd edges are dropped.
@@ -50,7 +48,6 @@ class Layer:
     name: str
     kernel: str
     weights: Any
-    bias: np.ndarray
     relu: bool
     pool: bool
     shape: tuple
@@ -105,8 +102,6 @@ def plan(weights):
     layers = []
     for number, (csr, shape, (taps, bias)) in enumerate(zip(weights.kernels, shapes, fold(weights)), 1):
         channels, filters = shape[0], csr.shape[1]
-        bias = bias.astype(np.float32)[:, np.newaxis]
-        bias.setflags(write=False)
         density = len(csr.data) / (csr.shape[0] * csr.shape[1])
         lanes = tiles(shape[2]) * block
         costs = {kernel: estimate(kernel, shape, filters, density) for kernel in convolution.KERNELS}
@@ -115,8 +110,7 @@ def plan(weights):
             Layer(
                 name=f"conv{number}",
                 kernel=kernel,
-                weights=convolution.prepare(kernel, taps),
-                bias=bias,
+                weights=convolution.prepare(kernel, taps, bias),
                 relu=number < len(weights.norms),
                 pool=number in POOLED,
                 shape=shape,
