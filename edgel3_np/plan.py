@@ -16,7 +16,7 @@ DENSE, DENSE_HALF = 80e3, 20  # floating-point operations of a product of a long
 CSR = 8e3  # floating-point operations of a sparse product
 MATMUL, ADD, COPY = 2.2e3, 3.6e3, 1e3  # floats out of a product with a constant matrix, an addition, a rearrangement
 BLOCK_FLOATS = 1 << 21  # of the largest map of a block of windows, at most
-LANES, BLOCK = 48, 8  # tiles wanted in the narrowest map: windows are computed together until there are that many
+LANES, BLOCK = 32, 16  # tiles wanted in the narrowest map: windows are computed together until there are that many
 STRIP_FLOATS, COLUMNS = 1 << 20, 64  # floats of a step of a kernel, about: they should stay in cache; columns at least
 
 
@@ -144,7 +144,7 @@ def _shapes(frontend, filters):
 def choose_block(shapes):
     """Windows to compute together: products want long rows, and small maps give short ones."""
     narrowest = min(tiles(columns) for _, _, columns in shapes)
-    largest = max(channels * (frames + 3) * 6 * tiles(columns) for channels, frames, columns in shapes)
+    largest = max(channels * (frames + 3) * 4 * tiles(columns) for channels, frames, columns in shapes)
     return max(1, min(BLOCK, -(-LANES // narrowest), BLOCK_FLOATS // largest))
 
 
