@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import oracles
 
-from edgel3_np.bench import environment
+from edgel3_np.timing import environment
 from edgel3_np.parallel import one_blas_thread
 from edgel3_np.resample import resample
 

@@ -1,201 +1,179 @@
-"""`python -m edgel3_np.bench`: where the time goes on this machine."""
+"""`python -m edgel3_np.bench`: how fast a model is on this machine, where the time goes, and whether it is right."""
 
 import argparse
+import cProfile
+import io
 import json
-import os
-import platform
-import statistics
-import subprocess
+import pstats
 import sys
-import tempfile
-import time
-from pathlib import Path
 
-import numpy as np
-
-from . import __version__, network, parallel
-from .audio import open_audio
+from . import parallel
 from .errors import EdgeL3Error
-from .melspectrogram import melspectrogram
-from .models import DEFAULT, load_model
-from .resample import resample
+from .models import DEFAULT, list_models, load_model
+from .timing import environment, synthesise, time_layers, time_model
 
-SECONDS = 4.0  # of generated sound
-FILE_SR = 44100
-
-
-def measure(function, repeats):
-    """Time a function: one call to warm up, then `repeats` calls.
-
-    Returns
-    -------
-    times : dict
-        `median`, `min` and `max`, in milliseconds.
-    """
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(1e3 * (time.perf_counter() - start))
-    return {"median": statistics.median(times), "min": min(times), "max": max(times)}
+EPILOG = """\
+The check compares an embedding with computations in float64; if it fails, the exit code is 1. Steps and layers are timed
+on one thread. Exit codes: 0 done, 1 a model gives wrong numbers, 2 wrong options, model or file, 130 interrupted.
+"""
 
 
-def synthesise(sr=FILE_SR, seconds=SECONDS):
-    """A sweep over noise: shape (n,), float64, within 1; the same every time."""
-    t = np.arange(int(sr * seconds)) / sr
-    noise = np.random.default_rng(0).standard_normal(len(t))
-    return 0.5 * np.sin(2 * np.pi * (100 + 200 * t) * t) + 0.05 * np.clip(noise, -5, 5)
+def build_parser():
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edgel3_np.bench",
+        description="Time models on this machine: from file to embedding, step by step, layer by layer.",
+        epilog=EPILOG,
+    )
+    add = parser.add_argument
+    models = parser.add_mutually_exclusive_group()
+    models.add_argument(
+        "-m", "--model", action="append", metavar="NAME|PATH", help=f"may be repeated (default: {DEFAULT})"
+    )
+    models.add_argument("--all", action="store_true", help="time every installed model")
+    add("-a", "--audio", metavar="FILE", help="sound file (default: a few seconds of generated sound)")
+    add("-r", "--repeats", type=_positive, default=5, help="timed calls, after one to warm up (default: %(default)s)")
+    add(
+        "-t",
+        "--threads",
+        type=lambda text: [_positive(part) for part in text.split(",")],
+        default=[None],
+        metavar="N,N...",
+        help="numbers of threads to time whole embeddings with (default: one a core)",
+    )
+    add("--plan", action="store_true", help="only the layers: kernel, estimated and measured time, GFLOP/s")
+    add("--profile", action="store_true", help="only where Python spends its time while embedding on one thread")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--md", action="store_true", help="print Markdown tables")
+    return parser
 
 
-def environment():
-    """Versions and hardware, for the head of a table."""
-    import scipy
-    import soundfile
-
-    try:
-        with open("/proc/cpuinfo") as file:
-            cpu = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or "unknown"
-    return {
-        "edgel3_np": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "soundfile": soundfile.__version__,
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-    }
+def _positive(text):
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 256, found {text!r}")
+    return int(text)
 
 
-def run(model_name, repeats, audio=None):
-    """Time every step for one model.
-
-    Parameters
-    ----------
-    model_name : str or Path
-    repeats : int > 0
-    audio : str, optional
-        A sound file; four seconds of generated sound by default.
-
-    Returns
-    -------
-    report : dict
-        `model`; `steps`: name to times in milliseconds, with the `unit` each is for; `windows_per_second`.
-    """
-    import soundfile
-
-    model = load_model(model_name)
-    steps = {"import": {"unit": "process", **measure(_import_in_a_new_process, repeats)}}
-    steps["load model"] = {"unit": "model", **measure(lambda: load_model(model_name), repeats)}
-    with tempfile.TemporaryDirectory() as directory:
-        if audio is None:
-            audio = os.path.join(directory, "sweep.wav")
-            soundfile.write(audio, synthesise(), FILE_SR)
-        with open_audio(audio) as (sr, blocks):
-            mono = np.concatenate(list(blocks))
-        seconds = len(mono) / sr
-
-        def per_second(function):
-            times = measure(function, repeats)
-            return {"unit": "s of audio", **{key: value / seconds for key, value in times.items()}}
-
-        steps["read"] = per_second(lambda: _read(audio))
-        with parallel.one_blas_thread():  # as `embed` runs it
-            steps[f"resample {sr} -> {model.sr}"] = per_second(lambda: list(resample([mono], sr, model.sr)))
-        counts = []  # windows of each call, all equal
-        whole = measure(lambda: counts.append(len(model.embed(audio, hop_size=0.1).embedding)), repeats)
-    with parallel.one_blas_thread():  # likewise
-        steps.update(_time_one_window(model.network, repeats))
-    rate = {key: 1e3 * counts[0] / value for key, value in whole.items()}
-    return {
-        "model": model.name,
-        "sha256": model.sha256,
-        "steps": steps,
-        "windows_per_second": {"median": rate["median"], "min": rate["max"], "max": rate["min"]},
-        "realtime_factor_hop_0.1": 1e3 * seconds / whole["median"],
-    }
+def tables(report):
+    """Title, columns and rows of each table that shows a report; cells are texts."""
+    if "steps" in report:
+        rows = [
+            [name, f"{times['median']:.3f}", f"{times['min']:.3f} to {times['max']:.3f}", times["unit"]]
+            for name, times in report["steps"].items()
+        ]
+        yield "steps, one thread", ["step", "ms", "range", "per"], rows
+    if "plan" in report:
+        rows = [
+            [
+                layer["layer"],
+                "x".join(map(str, layer["map"])) + f" -> {layer['filters']}",
+                f"{layer['density']:.0f} %",
+                layer["kernel"],
+                *(f"{layer[key]:.0f}" for key in ("estimated", "measured")),
+                *(f"{layer[key]:.1f}" for key in ("effective", "real")),
+            ]
+            for layer in report["plan"]
+        ]
+        heads = ["layer", "channels x frames x mels", "density", "kernel", "estimated us", "measured us"]
+        yield "layers, one window on one thread", [*heads, "GFLOP/s as if dense", "real GFLOP/s"], rows
+    if "embed" in report:
+        rows = [
+            [
+                f"{run['hop_size']:g} s",
+                str(run["threads"] or "default"),
+                f"{run['windows_per_second']['median']:.1f}",
+                "{min:.1f} to {max:.1f}".format(**run["windows_per_second"]),
+                f"{run['realtime_factor']:.1f}",
+            ]
+            for run in report["embed"]
+        ]
+        heads = ["hop", "threads", "windows per second", "range", "seconds of audio per second"]
+        yield f"from file to embeddings, {report['seconds']:.1f} s of audio", heads, rows
 
 
-def _time_one_window(net, repeats):
-    """Times of the front end, of each layer and of the whole network, on one thread."""
-    window = synthesise(net.frontend.sr, 1.0)[np.newaxis]
-    logmel, work = melspectrogram(window, net.frontend, net.mel), network.workspace(net)
-    steps = {"front end": measure(lambda: melspectrogram(window, net.frontend, net.mel), repeats)}
-    network.forward(net, logmel, work)  # fills the maps that the layers are timed on
-    for layer, x in zip(net.layers, work.maps):
-        name = f"{layer.name} ({layer.kernel}, {100 * layer.density:.0f} %)"
-        steps[name] = measure(lambda layer=layer, x=x: [None for _ in network.strips(layer, x, work)], repeats)
-    steps["network"] = measure(lambda: network.forward(net, logmel, work), repeats)
-    return {name: {"unit": "window", **times} for name, times in steps.items()}
+def show(facts, reports, markdown):
+    """Lines of text that show reports."""
+    yield ", ".join(f"{key} {value}" for key, value in facts.items())
+    for report in reports:
+        yield ""
+        yield ("## " if markdown else "") + report["model"]
+        for title, heads, rows in tables(report):
+            widths = [max(map(len, column)) for column in zip(heads, *rows)]
+            yield ""
+            yield title
+            if markdown:
+                yield ""
+            for number, row in enumerate([heads, *rows]):
+                cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+                yield ("| " + " | ".join(cells) + " |" if markdown else "  " + "  ".join(cells)).rstrip()
+                if markdown and number == 0:
+                    yield "|" + "---|" * len(heads)
+        if "profile" in report:
+            yield ""
+            yield ("```\n" if markdown else "") + report["profile"].rstrip() + ("\n```" if markdown else "")
+        if "difference" in report:
+            yield ""
+            memory = report["peak_memory_mib"]
+            if memory is not None:
+                yield f"peak memory of a process that embeds this sound, hop 1 s: {memory:.0f} MiB"
+            golden = "none came with it" if report["golden"] is None else f"{report['golden']:.1e}"
+            yield (
+                f"check: {'right' if is_right(report) else 'WRONG'}: relative difference from float64 "
+                f"{report['difference']:.1e}, from the golden embedding {golden}; allowed {report['limit']:.0e}"
+            )
 
 
-def _read(audio):
-    with open_audio(audio) as (_, blocks):
-        for _ in blocks:
-            pass
+def is_right(report):
+    """Whether the numbers that a report checked are within its limit; NaN is not."""
+    differences = [report[key] for key in ("difference", "golden") if report.get(key) is not None]
+    return all(difference <= report["limit"] for difference in differences)
 
 
-def _import_in_a_new_process():
-    path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
-    subprocess.run([sys.executable, "-c", "import edgel3_np"], check=True, env={**os.environ, "PYTHONPATH": path})
+def profile(model):
+    """Where Python spends its time while a model embeds generated sound on one thread: text."""
+    sound = synthesise(model.sr, 4.0)
+    profiler = cProfile.Profile()
+    profiler.runcall(model.embed, sound, model.sr, hop_size=0.5, threads=1)
+    text = io.StringIO()
+    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("tottime").print_stats(20)
+    return text.getvalue()
 
 
-def table(report):
-    """Lines of text that show a report."""
-    yield f"{report['model']}: median (min, max) in ms"
-    for name, times in report["steps"].items():
-        spread = f"({times['min']:.3f}, {times['max']:.3f})"
-        yield f"  {name:28} {times['median']:10.3f}  {spread:22} per {times['unit']}"
-    rate = report["windows_per_second"]
-    spread = f"({rate['min']:.1f}, {rate['max']:.1f})"
-    yield f"  from file to embeddings, hop 0.1 s: {rate['median']:.1f} {spread} windows per second,"
-    yield f"  {report['realtime_factor_hop_0.1']:.1f} times real time"
+def run(name, options):
+    """The report of one model."""
+    if not (options.plan or options.profile):
+        return time_model(name, options.repeats, options.threads, options.audio)
+    model = load_model(name)
+    report = {"model": model.name, "sha256": model.sha256}
+    if options.plan:
+        with parallel.one_blas_thread():
+            report["plan"] = time_layers(model.network, options.repeats)
+    if options.profile:
+        report["profile"] = profile(model)
+    return report
 
 
 def main(arguments=None):
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m edgel3_np.bench", description="Time each step from file to embedding."
-    )
-    add = parser.add_argument
-    add(
-        "-m",
-        "--model",
-        action="append",
-        metavar="NAME|PATH",
-        help=f"model to time; may be repeated (default: {DEFAULT})",
-    )
-    add(
-        "-r",
-        "--repeats",
-        type=int,
-        default=5,
-        help="timed calls of each step, after one to warm up (default: %(default)s)",
-    )
-    add("-a", "--audio", metavar="FILE", help=f"sound file (default: {SECONDS:g} s of generated sound)")
-    add("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(arguments)
-    if options.repeats < 1:
-        parser.error(f"--repeats: expected at least 1, found {options.repeats}")
+    options = build_parser().parse_args(arguments)
     reports = []
     try:
-        for name in options.model or [DEFAULT]:
+        for name in (list(list_models()) if options.all else options.model) or [DEFAULT]:
             print(f"timing {name} ...", file=sys.stderr)
-            reports.append(run(name, options.repeats, options.audio))
+            reports.append(run(name, options))
     except EdgeL3Error as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
     facts = environment()
     if options.json:
         print(json.dumps({"environment": facts, "reports": reports}, indent=2))
     else:
-        print(", ".join(f"{key} {value}" for key, value in facts.items()))
-        for report in reports:
-            print("\n".join(table(report)))
-    return 0
+        print("\n".join(show(facts, reports, options.md)))
+    return 0 if all(is_right(report) for report in reports) else 1
 
 
 if __name__ == "__main__":

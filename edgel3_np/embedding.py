@@ -69,11 +69,11 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=No
         threads = parallel.check_threads(threads, active)
         pieces = windows_of(network, blocks, audio_sr, framing, seen)
         head = list(islice(pieces, 2))
-        if len(head) > 1:
-            parts = list(parallel.in_order(embed_piece, chain(head, pieces), threads))
-        else:  # too short to spread its windows over threads: spread the strips of each layer
+        if len(head) == network.block == 1:  # no windows to share out: threads share the strips of each layer
             with parallel.spread(threads) as apply:
                 parts = [embed_windows(network, head[0], workspace(network, threads), framing.hop, apply)]
+        else:
+            parts = list(parallel.in_order(embed_piece, chain(head, pieces), threads if len(head) > 1 else 1))
     seen.report(framing.window)
     embedding = np.concatenate(parts)
     return Embedding(embedding, timestamps(len(embedding), framing.hop, hop_size, framing.window))

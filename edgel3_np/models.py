@@ -153,7 +153,7 @@ def load_model(model=DEFAULT):
     """
     if not isinstance(model, (str, os.PathLike)) or not str(model):
         raise EdgeL3Error(f"model: expected a model's name or the path of a weight file, found {model!r}")
-    path = _find(model)
+    path = find_model(model)
     weights = load_weights(path)
     pinned = SHIPPED.get(model)  # of a name only: what is at a path is the caller's business
     if pinned not in (None, weights.sha256):
@@ -181,7 +181,7 @@ def list_models():
     return found
 
 
-def _find(model):
+def find_model(model):
     """The path of a model given by name or path."""
     text = os.fsdecode(model)
     if isinstance(model, os.PathLike) or os.path.basename(text) != text or text.endswith(".npz"):

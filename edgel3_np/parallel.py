@@ -9,7 +9,6 @@ import ctypes
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +17,7 @@ import numpy as np
 
 from .errors import EdgeL3Error
 
-_SYMBOLS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_")
-_SYMBOLS += ("openblas_{}_num_threads",)
+_SYMBOLS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
 _active, _before = 0, 1  # calls inside `one_blas_thread`, and what the first of them found
 
@@ -37,7 +35,7 @@ def one_blas_thread():
         How many calls are inside now, this one included.
     """
     global _active, _before
-    control = _control()
+    control = _openblas()
     with _lock:
         if control and _active == 0:
             _before = control[0]()
@@ -54,8 +52,8 @@ def one_blas_thread():
 
 
 @lru_cache(maxsize=1)
-def _control():
-    """The functions that get and set the number of threads of NumPy's OpenBLAS; None if they are not to be found.
+def _openblas():
+    """Functions of NumPy's OpenBLAS that get and set its number of threads, and tell its build; None if not found.
 
     These are not part of NumPy's interface; without them everything works, with BLAS's own threads.
     """
@@ -68,11 +66,19 @@ def _control():
         except OSError:
             continue
         for symbol in _SYMBOLS:
-            getter, setter = (getattr(library, symbol.format(what), None) for what in ("get", "set"))
-            if getter and setter:
+            names = ("get_num_threads", "set_num_threads", "get_config")
+            getter, setter, build = (getattr(library, symbol.format(name), None) for name in names)
+            if getter and setter and build:
                 getter.restype, setter.argtypes, setter.restype = ctypes.c_int, [ctypes.c_int], None
-                return getter, setter
+                build.restype = ctypes.c_char_p
+                return getter, setter, build
     return None
+
+
+def blas():
+    """Name, version and kernels of NumPy's BLAS, as far as it can be asked."""
+    library = _openblas()
+    return library[2]().decode("ascii", "replace").strip() if library else "unknown"
 
 
 def check_threads(threads, active):
@@ -103,7 +109,7 @@ def in_order(function, items, threads):
     if threads == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(threads, "edgel3_np") as pool:
+    with _pool(threads) as pool:
         pending = deque()
         for item in items:
             pending.append(pool.submit(function, item))
@@ -119,5 +125,11 @@ def spread(threads):
     if threads == 1:
         yield map
         return
-    with ThreadPoolExecutor(threads, "edgel3_np") as pool:
+    with _pool(threads) as pool:
         yield pool.map
+
+
+def _pool(threads):
+    from concurrent.futures import ThreadPoolExecutor  # here: it takes a while to import
+
+    return ThreadPoolExecutor(threads, "edgel3_np")

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import convolution
 from .melspectrogram import FrontEnd, mel_bands, mel_filters
+from .parallel import one_blas_thread
 from .weights import to_dense
 
 EPSILON = 1e-3  # of every batch norm
@@ -94,6 +95,11 @@ class Network:
 
 def plan(weights):
     """Make a `Network` of `Weights`: fold batch norms in float64 and choose each layer's kernel."""
+    with one_blas_thread():  # products of weights must not depend on the number of threads either
+        return _plan(weights)
+
+
+def _plan(weights):
     frontend = weights.frontend
     bands = mel_bands(mel_filters(frontend) if weights.mel is None else weights.mel)
     scale, shift = _affine(weights.norms[0])
@@ -175,17 +181,20 @@ def estimate(kernel, shape, filters, density):
     """
     channels, frames, columns = shape
     n = frames * tiles(columns)  # tiles in all rows
-
-    def product(outer, inner):
-        return 2 * outer * inner / DENSE * (1 + DENSE_HALF / inner)
-
-    if kernel == "direct":
-        return n * product(4 * filters, 18 * channels)
-    if kernel == "sparse":
-        return n * (72 * channels * filters * density / CSR + 18 * channels / COPY)
+    inner = {"direct": 18 * channels, "sparse": np.inf, "winograd1": 3 * channels, "winograd2": channels}[kernel]
+    cost = operations(kernel, shape, filters, density) / (CSR if kernel == "sparse" else DENSE) * (1 + DENSE_HALF / inner)
     if kernel == "winograd1":
-        return n * (6 * product(filters, 3 * channels) + (6 * channels + 4 * filters) / MATMUL)
-    return n * (12 * product(filters, channels) + (6 * channels + 10 * filters) / MATMUL + 12 * channels / ADD)
+        return cost + n * ((6 * channels + 4 * filters) / MATMUL + 2 * channels / ADD)
+    if kernel == "winograd2":
+        return cost + n * ((6 * channels + 10 * filters) / MATMUL + 14 * channels / ADD)
+    return cost + n * 18 * channels / COPY
+
+
+def operations(kernel, shape, filters, density):
+    """Floating-point operations of a kernel's products for one layer of one window; the same arguments."""
+    channels, frames, columns = shape
+    each = {"direct": 72, "sparse": 36 * density, "winograd1": 18, "winograd2": 12}[kernel]  # multiplications a tile
+    return 2 * each * channels * filters * frames * tiles(columns)
 
 
 def fold(weights):

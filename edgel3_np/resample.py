@@ -20,7 +20,7 @@ from .framing import spans
 ZERO_CROSSINGS, ENTRIES = 64, 512  # of one wing; table entries per crossing
 ROLLOFF, BETA = 0.9475937167399596, 14.769656459379492
 
-ROWS = 16  # groups per matrix product: fixed, so that no result depends on how the signal came in
+ROWS = 64  # groups per matrix product: fixed, so that no result depends on how the signal came in
 MAX_BANK = 1_500_000  # entries of a filter bank; beyond (44101 Hz), weights are made anew for each output,
 MAX_DIRECT = 1 << 18  # so many at a time
 MAX_DRIFT = 2.0**-17  # samples
@@ -119,7 +119,7 @@ def _plan(sr, target_sr):
     drifts = increment != 1 / ratio or increment.denominator > 1024
     direct = max(1, MAX_DIRECT // (2 * wing))
     plan = _Plan(p, q, left=wing, right=wing, drifts=drifts, outputs=direct, inputs=q, banks=None)
-    repeat = max(1, -(-2 * wing // q), -(-32 // p))
+    repeat = max(1, -(-wing // q), -(-32 // p))
     groups = 1 + -(-(2 * wing + 1) // (repeat * q))
     columns = repeat * (p + 1) * 2 if drifts else repeat * p
     if groups * repeat * q * columns > MAX_BANK:

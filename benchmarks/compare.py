@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""Time edgel3_np against other engines on the same networks, side by side, and write RESULTS.md.
+
+    pip install ".[bench]"
+    python benchmarks/compare.py
+
+Each engine that is installed runs in a process of its own, one at a time, round after round, in the batch size and layout
+that suit it best. Ours is timed from audio to embedding; theirs get spectrograms that are ready. All use all cores. Before
+anything is timed, all must agree with ours to 1e-4 of an embedding's largest value.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import curves
+import networks
+import numpy as np
+import startup
+from engines import ENGINES
+
+from edgel3_np import load_model
+from edgel3_np.melspectrogram import melspectrogram
+from edgel3_np.timing import environment, synthesise, time_layers
+
+HERE = Path(__file__).resolve().parent
+AGREE = 1e-4
+OURS = {"edgel3_np, hop 1 s": 1.0, "edgel3_np, hop 0.1 s": 0.1}
+
+
+class Worker:
+    """An engine in another process."""
+
+    def __init__(self, engine):
+        path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "engines.py"), engine],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True,
+            env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    def ask(self, **request):
+        """Send a request and wait for its answer."""
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args[-1]}: its process ended; run it by hand to see why")
+        return json.loads(line)
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def say(text):
+    """Tell how far we are."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def installed():
+    """Engines that can be timed here."""
+    return [name for name in ENGINES if find_spec(name) and (name != "openvino" or find_spec("onnx"))]
+
+
+def windows_for(model):
+    """Windows to time at once: some hundred milliseconds of work, in whole pieces of it."""
+    cost = sum(layer.cost for layer in model.network.layers)
+    return max(8, 1 << max(3, int(np.log2(0.3e6 / cost))))
+
+
+def compare(ours, theirs, rounds, directory):
+    """Time every engine on one network, and us on the same or another.
+
+    Returns
+    -------
+    n : int
+        Windows timed at once.
+    many, one : dict
+        Of each run, milliseconds a window in each round: of n windows at once, and of one.
+    """
+    model, other = load_model(ours), load_model(theirs)
+    n = windows_for(other)
+    audio = synthesise(model.sr, float(n)).reshape(n, model.sr)
+    net, parts = other.network, np.array_split(audio, -(-n // 8))
+    logmel = np.concatenate([melspectrogram(part, net.frontend, net.bands) for part in parts])
+    files = {key: str(directory / f"{key}.npy") for key in ("audio", "logmel", "out")}
+    np.save(files["audio"], audio)
+    np.save(files["logmel"], logmel)
+    workers, outputs = {}, {}
+    try:
+        for engine in ("edgel3_np", *installed()):
+            workers[engine] = Worker(engine)
+            workers[engine].ask(load=str(ours if engine == "edgel3_np" else theirs), **files)
+            outputs[engine] = np.load(files["out"])
+            if ours == theirs:
+                check(engine, outputs[engine], outputs["edgel3_np"])
+        runs = [(engine, workers[engine], None) for engine in workers if engine != "edgel3_np"]
+        runs += [(name, workers["edgel3_np"], hop) for name, hop in OURS.items()]
+        return n, interleave(runs, n, rounds), interleave(runs[:-1], 1, rounds)
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def check(engine, found, expected):
+    """Raise an error unless an engine computes what we do."""
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    say(f"  {engine}: relative difference {difference:.1e}")
+    if not difference <= AGREE:
+        raise RuntimeError(f"{engine}: expected embeddings within {AGREE} of ours, found {difference:.1e}")
+
+
+def interleave(runs, n, rounds):
+    """Time all runs in turn, round after round, the first to warm up: {name: [ms a window, a round ...]}."""
+    times = {name: [] for name, _, _ in runs}
+    for number in range(rounds + 1):
+        for name, worker, hop in runs:
+            time.sleep(0.05)  # threads of the one before stop spinning
+            ms = worker.ask(time=n, hop=hop)["ms"] / n
+            if number:
+                times[name].append(ms)
+    return times
+
+
+def fastest(times):
+    """The opponent with the smallest median."""
+    return min((name for name in times if name not in OURS), key=lambda name: statistics.median(times[name]))
+
+
+def spread(values):
+    """Median, and range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def ratio(times, ours):
+    """Time of the fastest opponent over ours, round by round: above 1 we are faster."""
+    return spread([a / b for a, b in zip(times[fastest(times)], times[ours])])
+
+
+def sgemm_peak():
+    """GFLOP/s of large float32 products on all cores."""
+    x = np.ones((1536, 1536), np.float32)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        x @ x
+        times.append(time.perf_counter() - start)
+    return 2 * len(x) ** 3 / min(times) / 1e9
+
+
+def table(heads, rows):
+    """Lines of a Markdown table."""
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + "---|" * len(heads)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def speed_table(results, which, ours):
+    """Milliseconds a window of every engine, and our ratio to the fastest."""
+    engines = installed()
+    rows = []
+    for name, result in results.items():
+        times = result[which]
+        cells = [spread(times[run]) for run in (*engines, *ours)]
+        rows.append([name, *cells, fastest(times), *(f"**{ratio(times, run)}**" for run in ours)])
+    heads = ["network", *engines, *ours, "fastest opponent"]
+    return table(heads, rows) if ours == list(OURS)[:1] else table([*heads, *(f"ratio, {run[11:]}" for run in ours)], rows)
+
+
+def limit_table(results, layers, peak):
+    """How near each network comes to the machine's limit."""
+    rows = []
+    for name, plan in layers.items():
+        took = statistics.median(results[name][1]["edgel3_np, hop 0.1 s"])
+        dense = sum(layer["effective"] * layer["measured"] for layer in plan) / 1e6  # GFLOP
+        nonzero = sum(layer["effective"] * layer["measured"] * layer["density"] / 100 for layer in plan) / 1e6
+        cells = (f"{dense:.3f}", f"{took:.2f}", f"{1e3 * dense / took:.0f}", f"{1e3 * dense / took / peak:.2f}")
+        rows.append([name, *cells, f"{1e3 * nonzero / peak:.2f}"])
+    heads = ["network", "dense GFLOP a window", "ms a window", "effective GFLOP/s", "of the sgemm peak"]
+    return table([*heads, "ms, non-zero operations at the peak"], rows)
+
+
+def report(results, layers, starts, pictures, peak, options):
+    """Lines of RESULTS.md."""
+    from importlib.metadata import version
+
+    facts = {**environment(), **{name: version(PACKAGES.get(name, name)) for name in installed()}}
+    many, one = list(OURS), list(OURS)[:1]
+    yield "# Results"
+    yield ""
+    yield "Made by `python benchmarks/compare.py` (see there what is timed and how); do not edit."
+    yield ""
+    yield "* " + "\n* ".join(f"{key}: {value}" for key, value in facts.items())
+    yield f"* sgemm, 1536 x 1536, all cores: {peak:.0f} GFLOP/s"
+    yield ""
+    yield "Cells are medians, with the range of the rounds. A ratio is the time of the fastest opponent over ours in the"
+    yield f"same round ({options.rounds} rounds): above 1 we are faster. Ours includes the front end, theirs does not."
+    yield ""
+    yield "## Many windows: ms a window"
+    yield ""
+    counts = ", ".join(f"{name} {result[0]}" for name, result in results.items())
+    yield f"Windows at once: {counts}. `pico-64 / sea-64` is our pico-64 against their sea-64."
+    yield ""
+    yield from speed_table(results, 1, many)
+    yield ""
+    yield "## One window, model loaded: ms"
+    yield ""
+    yield from speed_table(results, 2, one)
+    yield ""
+    yield "## From the start of a process to the first embedding of a file of one second: s"
+    yield ""
+    yield "pico-64; the files have been read before. The other scripts (`benchmarks/startup.py`) read with soundfile and"
+    yield "compute one spectrogram with NumPy; ours is `edgel3_np.embed(path)`."
+    yield ""
+    ours = starts["edgel3_np"]
+    rows = [[name, spread(took), spread([a / b for a, b in zip(took, ours)])] for name, took in starts.items()]
+    yield from table(["script", "s", "ratio"], rows)
+    yield ""
+    yield "## Distance to the limit"
+    yield ""
+    yield from limit_table(results, layers, peak)
+    for name, plan in layers.items():
+        yield ""
+        yield f"## Layers of {name}, one thread"
+        yield ""
+        heads = ["layer", "kernel", "density %", "estimated us", "measured us", "GFLOP/s as if dense", "real GFLOP/s"]
+        keys = ("density", "estimated", "measured", "effective", "real")
+        yield from table(heads, [[la["layer"], la["kernel"], *(f"{la[key]:.0f}" for key in keys)] for la in plan])
+    for title, path, lines in pictures:
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield f"![{title}]({path})"
+        yield ""
+        yield from lines
+
+
+PACKAGES = {"tensorflow": "tensorflow-cpu"}  # names on the package index, where they differ
+
+
+def main(arguments=None):
+    """Time everything and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-r", "--rounds", type=int, default=9, help="timed rounds, after one to warm up (default: 9)")
+    parser.add_argument("-n", "--network", action="append", choices=networks.NAMES, help="only these; no curves then")
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "RESULTS.md", help="default: beside this script")
+    options = parser.parse_args(arguments)
+    peak, results, layers = sgemm_peak(), {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for name in options.network or networks.NAMES:
+            say(f"{name} ...")
+            ours, _, theirs = name.partition(" / ")
+            ours, theirs = networks.write(ours, folder), networks.write(theirs or ours, folder)
+            results[name] = compare(ours, theirs, options.rounds, folder)
+            if ours == theirs:
+                layers[name] = time_layers(load_model(ours).network, 5)
+        say("start of a process ...")
+        starts = startup.compare(options.rounds, folder)
+        pictures = [] if options.network else curves.draw(options.output.parent, folder, say)
+    options.output.write_text("\n".join(report(results, layers, starts, pictures, peak, options)) + "\n", "utf-8")
+    say(f"wrote {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Curves for RESULTS.md: cost against sparsity, length of audio and number of threads; used by compare.py."""
+
+import os
+import statistics
+import time
+
+import networks
+import numpy as np
+
+from edgel3_np import convolution, load_model, parallel
+from edgel3_np.plan import choose_block, choose_pairs, estimate, tiles
+from edgel3_np.timing import synthesise
+
+SPARSITIES = (0, 50, 80, 85, 90, 93, 95, 96, 97, 98, 99)  # per cent
+# (channels, frames, mels), filters: conv3 and conv6 of the 48 kHz networks, conv4 and conv6 of sea-64
+SHAPES = {
+    "48 kHz conv3": ((64, 99, 128), 128),
+    "48 kHz conv6": ((256, 49, 64), 256),
+    "sea-64 conv4": ((64, 25, 32), 64),
+    "sea-64 conv6": ((128, 12, 16), 128),
+}
+LENGTHS = (1, 2, 5, 10, 30, 60, 120)  # seconds
+ROUNDS = 5
+
+
+def kernel_time(kernel, shape, filters, sparsity):
+    """Milliseconds a window that a kernel takes for a layer, on one thread: the best of some rounds."""
+    channels, frames, columns = shape
+    block = choose_block([shape])
+    lanes = tiles(columns) * block
+    taps = networks.random_kernel(np.random.default_rng(0), channels, filters, sparsity).astype(np.float64)
+    weights = convolution.prepare(kernel, taps, np.zeros(filters))
+    pairs = choose_pairs(channels, filters, frames, lanes)
+    x = np.random.default_rng(0).random((2 * pairs + 2, 4, channels, lanes), np.float32)
+    scratch = np.empty(convolution.scratch_size(channels, filters, lanes, pairs), np.float32)
+    times = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        convolution.KERNELS[kernel](weights, x, block, scratch)
+        times.append(time.perf_counter() - start)
+    return 1e3 * min(times[1:]) / block * frames / (2 * pairs)
+
+
+def against_sparsity(axes):
+    """Draw time against sparsity, a panel for each shape; return the lines of a table of crossing points."""
+    yield "Milliseconds a window, one thread, best of 5. `sparse` becomes the fastest at a sparsity of about:"
+    yield ""
+    yield "| layer | measured | cost model |"
+    yield "|---|---|---|"
+    for axis, (name, (shape, filters)) in zip(axes.flat, SHAPES.items()):
+        dense = {}
+        with parallel.one_blas_thread():
+            for kernel in convolution.KERNELS:
+                at = SPARSITIES if kernel == "sparse" else (0,)
+                times = [kernel_time(kernel, shape, filters, sparsity) for sparsity in at]
+                if kernel == "sparse":
+                    sparse = times
+                    axis.plot(SPARSITIES, times, "o-", label=kernel)
+                else:
+                    dense[kernel] = times[0]
+                    axis.axhline(times[0], label=kernel, color=f"C{len(dense)}")
+        axis.set(title=name, xlabel="zeros, %", ylabel="ms a window", yscale="log")
+        axis.legend(fontsize=8)
+        best = min(dense.values())
+        crossing = next((s for s, took in zip(SPARSITIES, sparse) if took < best), None)
+        model = min(estimate(kernel, shape, filters, 1.0) for kernel in dense)
+        chosen = next((s for s in np.arange(0, 100, 0.5) if estimate("sparse", shape, filters, 1 - s / 100) < model), None)
+        yield f"| {name} | {'never' if crossing is None else f'{crossing} %'} | {'never' if chosen is None else f'{chosen:g} %'} |"
+
+
+def embed_rate(model, seconds, hop_size, threads=None):
+    """Windows a second: the median of some rounds."""
+    audio, rates = synthesise(model.sr, float(seconds)), []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        n = len(model.embed(audio, model.sr, hop_size=hop_size, threads=threads).embedding)
+        rates.append(n / (time.perf_counter() - start))
+    return statistics.median(rates[1:])
+
+
+def against_length(axis, model):
+    """Draw windows a second against the length of audio, and return the lines of a table."""
+    yield f"{model.name}, windows a second from samples, default threads, median of 5:"
+    yield ""
+    yield "| seconds of audio | " + " | ".join(map(str, LENGTHS)) + " |"
+    yield "|---|" + "---|" * len(LENGTHS)
+    for hop_size in (0.1, 1.0):
+        rates = [embed_rate(model, seconds, hop_size) for seconds in LENGTHS]
+        axis.plot(LENGTHS, rates, "o-", label=f"hop {hop_size:g} s")
+        yield f"| hop {hop_size:g} s | " + " | ".join(f"{rate:.0f}" for rate in rates) + " |"
+    axis.set(title=f"{model.name}: length", xlabel="seconds of audio", ylabel="windows a second", xscale="log", ylim=0)
+    axis.legend()
+
+
+def against_threads(axis, models):
+    """Draw windows a second against the number of threads, and return the lines of a table."""
+    counts = list(range(1, 2 * (os.cpu_count() or 1) + 1))
+    yield f"Windows a second from samples, hop 0.1 s, median of 5, on {os.cpu_count()} cores:"
+    yield ""
+    yield "| threads | " + " | ".join(map(str, counts)) + " |"
+    yield "|---|" + "---|" * len(counts)
+    for model in models:
+        seconds = 30 if model.sr == 8000 else 3
+        rates = [embed_rate(model, seconds, 0.1, threads) for threads in counts]
+        axis.plot(counts, [rate / rates[0] for rate in rates], "o-", label=model.name)
+        yield f"| {model.name} | " + " | ".join(f"{rate:.1f}" for rate in rates) + " |"
+    axis.set(title="threads", xlabel="threads", ylabel="speed, relative to one thread", ylim=0)
+    axis.legend()
+
+
+def draw(output, folder, say):
+    """Write the pictures; return title, file name and lines of text of each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    models = [load_model(networks.write(name, folder)) for name in ("pico-64", "sea-64", "sparse-95.45")]
+    sections = []
+    for title, name, panels, function in (
+        ("Cost against sparsity", "sparsity.png", (2, 2), against_sparsity),
+        ("Cost against length of audio", "length.png", (1, 1), lambda axis: against_length(axis, models[0])),
+        ("Cost against threads", "threads.png", (1, 1), lambda axis: against_threads(axis, models)),
+    ):
+        say(f"{title.lower()} ...")
+        figure, axes = plt.subplots(*panels, figsize=(5 * panels[1], 3.5 * panels[0]), constrained_layout=True)
+        sections.append((title, name, list(function(axes))))
+        figure.savefig(output / name, dpi=100)
+        plt.close(figure)
+    return sections

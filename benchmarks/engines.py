@@ -1,0 +1,195 @@
+"""The same network on other engines, each in a process of its own; used by compare.py.
+
+A worker reads requests, one JSON object a line, and answers each with one:
+
+* {"load": npz, "audio": npy, "logmel": npy, "out": npy}: build the network of a weight file, embed the windows (ours from
+  audio, theirs from spectrograms), save the embeddings
+* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that took; ours at that hop
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+
+from edgel3_np.models import load_model
+from edgel3_np.plan import fold, plan
+from edgel3_np.weights import load_weights
+
+BATCHES = (1, 8, 64)  # each engine runs with the one that suits it best
+
+
+def layers_of(weights):
+    """(taps (3 mels, 3 frames, in, out), bias, relu, pool) of each layer, float32, batch norms folded in."""
+    for layer, (taps, bias) in zip(plan(weights).layers, fold(weights)):
+        yield taps.transpose(1, 0, 2, 3).astype(np.float32), bias.astype(np.float32), layer.relu, layer.pool
+
+
+def to_onnx(weights):
+    """The network as a serialised ONNX model: (n, 1, n_mels, n_frames) -> (n, dim)."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, x = [], [], "x"
+
+    def add(op, inputs, **attributes):
+        nodes.append(helper.make_node(op, inputs, [f"{op}{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    for number, (taps, bias, relu, pool) in enumerate(layers_of(weights)):
+        taps = np.ascontiguousarray(taps.transpose(3, 2, 0, 1))
+        constants += [numpy_helper.from_array(taps, f"w{number}"), numpy_helper.from_array(bias, f"b{number}")]
+        x = add("Conv", [x, f"w{number}", f"b{number}"], pads=[1, 1, 1, 1], kernel_shape=[3, 3])
+        x = add("Relu", [x]) if relu else x
+        x = add("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2]) if pool else x
+    x = add("Flatten", [add("GlobalMaxPool", [x])])
+    shape = ["n", 1, weights.frontend.n_mels, weights.frontend.n_frames]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", weights.filters[-1]])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    return model.SerializeToString()
+
+
+def onnxruntime(weights):
+    """Ways to run the network: functions (n, 1, mels, frames) -> (n, dim)."""
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(to_onnx(weights), providers=["CPUExecutionProvider"])
+    return [lambda x: session.run(None, {"x": x})[0]]
+
+
+def openvino(weights):
+    """Likewise: one request at a time, or several side by side."""
+    import openvino as ov
+
+    core, binary = ov.Core(), to_onnx(weights)
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    single = core.compile_model(core.read_model(binary), "CPU", {**options, "PERFORMANCE_HINT": "LATENCY"})
+    many = core.compile_model(core.read_model(binary), "CPU", {**options, "PERFORMANCE_HINT": "THROUGHPUT"})
+
+    def side_by_side(x):
+        results = {}
+        queue = ov.AsyncInferQueue(many)
+        queue.set_callback(lambda request, key: results.__setitem__(key, request.get_output_tensor().data.copy()))
+        parts = np.array_split(x, min(len(x), 4))
+        for key, part in enumerate(parts):
+            queue.start_async({0: part}, key)
+        queue.wait_all()
+        return np.concatenate([results[key] for key in range(len(parts))])
+
+    return [lambda x: single(x)[0], side_by_side]
+
+
+def pytorch(weights):
+    """Likewise: with either layout of memory."""
+    import torch
+
+    def network(memory_format):
+        modules = []
+        for taps, bias, relu, pool in layers_of(weights):
+            convolution = torch.nn.Conv2d(taps.shape[2], taps.shape[3], 3, padding=1)
+            convolution.weight.data = torch.from_numpy(np.ascontiguousarray(taps.transpose(3, 2, 0, 1)))
+            convolution.bias.data = torch.from_numpy(bias)
+            modules += [convolution, *([torch.nn.ReLU()] if relu else []), *([torch.nn.MaxPool2d(2)] if pool else [])]
+        model = torch.nn.Sequential(*modules).eval().to(memory_format=memory_format)
+
+        def run(x):
+            with torch.inference_mode():
+                return model(torch.from_numpy(x).to(memory_format=memory_format)).amax((2, 3)).numpy()
+
+        return run
+
+    return [network(torch.contiguous_format), network(torch.channels_last)]
+
+
+def tensorflow(weights):
+    """Likewise: as a graph."""
+    run = tensorflow_function(weights)
+    return [lambda x: run(np.ascontiguousarray(x.transpose(0, 2, 3, 1))).numpy()]
+
+
+def tensorflow_function(weights):
+    """The network as a tf.function: (n, mels, frames, 1) -> (n, dim)."""
+    import tensorflow as tf
+
+    layers = [(tf.constant(taps), tf.constant(bias), relu, pool) for taps, bias, relu, pool in layers_of(weights)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, weights.frontend.n_mels, weights.frontend.n_frames, 1])])
+    def run(x):
+        for taps, bias, relu, pool in layers:
+            x = tf.nn.bias_add(tf.nn.conv2d(x, taps, 1, "SAME"), bias)
+            x = tf.nn.relu(x) if relu else x
+            x = tf.nn.max_pool2d(x, 2, 2, "VALID") if pool else x
+        return tf.reduce_max(x, (1, 2))
+
+    return run
+
+
+ENGINES = {"onnxruntime": onnxruntime, "openvino": openvino, "torch": pytorch, "tensorflow": tensorflow}
+
+
+def in_batches(run, x, batch):
+    """Embeddings of many windows."""
+    return np.concatenate([run(x[start : start + batch]) for start in range(0, len(x), batch)])
+
+
+def timed(function):
+    """Milliseconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def best_way(runs, x):
+    """The fastest function and batch size for these windows, tried twice each."""
+    ways = [(run, batch) for run in runs for batch in BATCHES if batch == 1 or batch <= len(x)]
+    return min(ways, key=lambda way: min(timed(lambda: in_batches(way[0], x, way[1])) for _ in range(2)))
+
+
+def load(engine, request):
+    """A function (n, hop) -> milliseconds, with the embeddings of all windows saved."""
+    if engine == "edgel3_np":
+        model, audio = load_model(request["load"]), np.load(request["audio"]).ravel()
+        np.save(request["out"], model.embed(audio, model.sr, hop_size=1.0, center=False).embedding)
+
+        def time_ours(n, hop):
+            part = audio[: model.sr + int((n - 1) * hop * model.sr)]
+            return timed(lambda: model.embed(part, model.sr, hop_size=hop, center=False))
+
+        return time_ours
+    weights, ways = load_weights(request["load"]), {}
+    network = plan(weights)
+    x = (np.load(request["logmel"]) * network.scale + network.shift)[:, np.newaxis]
+    runs = ENGINES[engine](weights)
+    np.save(request["out"], in_batches(runs[0], x, 8))
+
+    def time_theirs(n, _):
+        if n not in ways:
+            ways[n] = best_way(runs, x[:n])
+        run, batch = ways[n]
+        return timed(lambda: in_batches(run, x[:n], batch))
+
+    return time_theirs
+
+
+def serve(engine):
+    """Answer requests until there are no more."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # engines print
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "load" in request:
+            timer = load(engine, request)
+            answer = {}
+        else:
+            answer = {"ms": timer(request["time"], request.get("hop"))}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

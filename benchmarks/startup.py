@@ -1,0 +1,105 @@
+"""From the start of a process to the first embedding of a file of one second; used by compare.py.
+
+Each script is as short as its engine allows, with everything prepared: a network in the engine's own format, and the mel
+matrix in a file. `python benchmarks/startup.py` compares those whose engine is installed.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from edgel3_np import list_models
+from edgel3_np.melspectrogram import mel_filters
+from edgel3_np.plan import plan
+from edgel3_np.timing import synthesise
+from edgel3_np.weights import load_weights
+
+OURS = "import sys, edgel3_np; print(edgel3_np.embed(sys.argv[1], hop_size=1.0, center=False).embedding[0, 0])"
+FRONT_END = """
+import sys
+import numpy as np, soundfile
+x = soundfile.read(sys.argv[1])[0]
+n, hop = 1024, 160
+x = np.pad(x, (432, 432))
+x = np.lib.stride_tricks.as_strided(x, (50, n), (8 * hop, 8)) * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n))
+x = 10 * np.log10(np.maximum(np.sqrt(np.abs(np.fft.rfft(x)) ** 2 @ np.load("mel.npy")), 1e-10))
+scale, shift = np.load("affine.npy")
+x = (np.maximum(x - x.max(), -80) * scale + shift).T.astype(np.float32)
+"""
+SCRIPTS = {
+    "edgel3_np": OURS,
+    "onnxruntime": FRONT_END
+    + """
+import onnxruntime
+session = onnxruntime.InferenceSession("network.onnx", providers=["CPUExecutionProvider"])
+print(session.run(None, {"x": x[None, None]})[0][0, 0])
+""",
+    "tensorflow": FRONT_END
+    + """
+import tensorflow as tf
+print(tf.saved_model.load("network").run(x[None, :, :, None]).numpy()[0, 0])
+""",
+}
+
+
+def prepare(folder):
+    """Write what the scripts read."""
+    from engines import tensorflow_function, to_onnx
+
+    weights = load_weights(list_models()["pico-64"])
+    network = plan(weights)
+    soundfile.write(folder / "second.wav", synthesise(8000, 1.0), 8000, "FLOAT")
+    np.save(folder / "mel.npy", mel_filters(weights.frontend).astype(np.float64))
+    np.save(folder / "affine.npy", [network.scale, network.shift])
+    if find_spec("onnx"):
+        (folder / "network.onnx").write_bytes(to_onnx(weights))
+    if find_spec("tensorflow"):
+        import tensorflow as tf
+
+        module = tf.Module()
+        module.run = tensorflow_function(weights)
+        tf.saved_model.save(module, str(folder / "network"))
+
+
+def compare(rounds, folder):
+    """Seconds of every script in each round: {name: [...]}; the first round warms up.
+
+    Raises
+    ------
+    RuntimeError
+        A script's embedding is another than ours.
+    """
+    with_engine = {name: script for name, script in SCRIPTS.items() if find_spec(name)}
+    path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
+    variables = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # in another process: an engine that is loaded keeps threads
+    code = "import sys, pathlib, startup; startup.prepare(pathlib.Path(sys.argv[1]))"
+    here = os.pathsep.join([str(Path(__file__).resolve().parent), path])
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env={**variables, "PYTHONPATH": here}, stdout=2)
+    times, values = {name: [] for name in with_engine}, {}
+    for number in range(rounds + 1):
+        for name, script in with_engine.items():
+            command = [sys.executable, "-c", script, "second.wav"]
+            start = time.perf_counter()
+            ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=folder, env=variables)
+            if number:
+                times[name].append(time.perf_counter() - start)
+            values[name] = float(ran.stdout)
+    for name, value in values.items():
+        if not abs(value - values["edgel3_np"]) <= 1e-4 * abs(values["edgel3_np"]):
+            raise RuntimeError(f"{name}: expected {values['edgel3_np']}, found {value}")
+    return times
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as directory:
+        for engine, took in compare(9, Path(directory)).items():
+            print(f"{engine:12} {statistics.median(took):.3f} s ({min(took):.3f} to {max(took):.3f})")

@@ -1,0 +1,247 @@
+"""What `bench` measures: steps, layers, whole embeddings, memory; and whether the numbers are right."""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, network, parallel
+from .audio import open_audio
+from .melspectrogram import melspectrogram
+from .models import find_model, load_model
+from .plan import fold, operations
+from .resample import resample
+from .weights import load_weights
+
+FILE_SR = 44100
+TOLERANCE = 5e-5  # of the largest value of an embedding
+BUSY = 0.5e6  # microseconds of estimated work that a generated sound should make
+
+
+def measure(function, repeats):
+    """Time a function: one call to warm up, then `repeats` calls.
+
+    Returns
+    -------
+    times : dict
+        `median`, `min` and `max`, in milliseconds.
+    """
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(1e3 * (time.perf_counter() - start))
+    return {"median": statistics.median(times), "min": min(times), "max": max(times)}
+
+
+def synthesise(sr=FILE_SR, seconds=4.0):
+    """A sweep over noise: shape (n,), float64, within 1; the same every time."""
+    t = np.arange(int(sr * seconds)) / sr
+    noise = np.random.default_rng(0).standard_normal(len(t))
+    return 0.5 * np.sin(2 * np.pi * (100 + 200 * t) * t) + 0.05 * np.clip(noise, -5, 5)
+
+
+def environment():
+    """Versions and hardware, for the head of a table."""
+    import scipy
+    import soundfile
+
+    try:
+        with open("/proc/cpuinfo") as file:
+            cpu = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or "unknown"
+    return {
+        "edgel3_np": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "soundfile": soundfile.__version__,
+        "blas": parallel.blas(),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+    }
+
+
+def time_model(name, repeats, threads=(None,), audio=None):
+    """Time every step for one model.
+
+    Parameters
+    ----------
+    name : str or Path
+        Of an installed model, or the path of a weight file.
+    repeats : int > 0
+    threads : sequence of (int > 0 or None)
+        Numbers of threads to time whole embeddings with; None for the default.
+    audio : str, optional
+        A sound file; a few seconds of generated sound by default.
+
+    Returns
+    -------
+    report : dict
+        `model`, `sha256`; what `check` returns; `steps`, each with times in milliseconds and the `unit` that they are for; `embed`, for each hop and number of threads; `plan`, for each
+        layer; `peak_memory_mib` of a process that embeds the sound (None where it cannot be told).
+    """
+    import soundfile
+
+    model = load_model(name)
+    report = {"model": model.name, "sha256": model.sha256, **check(name)}
+    steps = {"import": {"unit": "process", **measure(lambda: in_a_new_process("import edgel3_np"), repeats)}}
+    steps["load model"] = {"unit": "model", **measure(lambda: load_model(name), repeats)}
+    with tempfile.TemporaryDirectory() as directory:
+        if audio is None:
+            audio = os.path.join(directory, "sweep.wav")
+            cost = sum(layer.cost for layer in model.network.layers)
+            soundfile.write(audio, synthesise(seconds=min(60.0, max(4.0, 0.1 * BUSY / cost))), FILE_SR)
+        with open_audio(audio) as (sr, blocks):
+            mono = np.concatenate(list(blocks))
+        report["seconds"] = seconds = len(mono) / sr
+
+        def per_second(function):
+            return {"unit": "s of audio", **{key: value / seconds for key, value in measure(function, repeats).items()}}
+
+        with parallel.one_blas_thread():  # as `embed` runs it
+            steps["read"] = per_second(lambda: _read(audio))
+            if sr != model.sr:
+                steps[f"resample {sr} -> {model.sr}"] = per_second(lambda: list(resample([mono], sr, model.sr)))
+            report["plan"] = time_layers(model.network, repeats)
+            steps.update(_time_one_window(model.network, repeats))
+        report["steps"] = steps
+        report["embed"] = [
+            _time_embed(model, audio, hop_size, number, seconds, repeats) for hop_size in (0.1, 1.0) for number in threads
+        ]
+        report["peak_memory_mib"] = peak_memory(audio, str(name))
+    return report
+
+
+def time_layers(net, repeats):
+    """Time the layers of a network on one thread.
+
+    Returns
+    -------
+    layers : list of dict
+        `layer`, `map`, `filters`, `density` (per cent), `kernel`; `estimated` and `measured` microseconds a window;
+        `effective` (of the dense convolution) and `real` (of the products computed) GFLOP/s.
+    """
+    work, layers = network.workspace(net), []
+    for x in work.maps:  # inner values only: their borders stay zero
+        x[1:-1] = np.random.default_rng(0).random(x[1:-1].shape, np.float32)
+    for number, layer in enumerate(net.layers):
+
+        def apply(layer=layer, number=number):
+            for top in network.tops(layer):
+                if number + 1 < len(net.layers):
+                    network.strip(layer, work.maps[number], work, net.block, work.maps[number + 1], top)
+                else:
+                    network.top_strip(layer, work.maps[number], work, net.block, top)
+
+        took = 1e3 * measure(apply, repeats)["median"] / net.block  # microseconds
+        layers.append(
+            {
+                "layer": layer.name,
+                "map": layer.shape,
+                "filters": layer.filters,
+                "density": 100 * layer.density,
+                "kernel": layer.kernel,
+                "estimated": layer.cost,
+                "measured": took,
+                "effective": layer.operations / took / 1e3,
+                "real": operations(layer.kernel, layer.shape, layer.filters, layer.density) / took / 1e3,
+            }
+        )
+    return layers
+
+
+def _time_one_window(net, repeats):
+    """Times of the front end and of the network on one thread: of a block of windows, for each of them."""
+    windows = np.tile(synthesise(net.frontend.sr, 1.0), (net.block, 1))
+    logmel, work = melspectrogram(windows, net.frontend, net.bands), network.workspace(net)
+    functions = {
+        "front end": lambda: melspectrogram(windows, net.frontend, net.bands),
+        "network": lambda: network.forward(net, logmel, work),
+    }
+    return {
+        name: {"unit": "window", **{key: value / net.block for key, value in measure(function, repeats).items()}}
+        for name, function in functions.items()
+    }
+
+
+def _time_embed(model, audio, hop_size, threads, seconds, repeats):
+    """Speed of `embed` from a file."""
+    counts = []  # windows of each call, all equal
+    times = measure(
+        lambda: counts.append(len(model.embed(audio, hop_size=hop_size, threads=threads).embedding)), repeats
+    )
+    rate = {new: 1e3 * counts[0] / times[old] for new, old in (("median", "median"), ("min", "max"), ("max", "min"))}
+    return {
+        "hop_size": hop_size,
+        "threads": threads,
+        "windows": counts[0],
+        "windows_per_second": rate,
+        "realtime_factor": 1e3 * seconds / times["median"],
+    }
+
+
+def check(name):
+    """Compare a model's embedding of a second of generated sound with computations in float64.
+
+    Returns
+    -------
+    differences : dict
+        Relative to the largest value: `difference` from the network without our kernels (each convolution a sum of nine
+        products of shifted maps), on our spectrogram; `golden`, from the embedding that came with the model, of the
+        whole pipeline (None if none did); the `limit` of both.
+    """
+    path, model = find_model(name), load_model(name)
+    net = model.network
+    sound = synthesise(model.sr, 1.0)
+    found = model.embed(sound, model.sr, center=False).embedding[0]
+    logmel = melspectrogram(sound[np.newaxis], net.frontend, net.bands)[0]
+    x = (logmel.T * net.scale + net.shift)[:, :, np.newaxis].astype(np.float64)  # (frames, mels, channels)
+    for layer, (taps, bias) in zip(net.layers, fold(load_weights(path))):
+        frames, columns, _ = x.shape
+        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+        x = bias + sum(padded[dy : dy + frames, dx : dx + columns] @ taps[dy, dx] for dy, dx in np.ndindex(3, 3))
+        x = np.maximum(x, 0.0) if layer.relu else x
+        if layer.pool:
+            x = x[: frames // 2 * 2, : columns // 2 * 2].reshape(frames // 2, 2, columns // 2, 2, -1).max(axis=(1, 3))
+    golden = path.with_suffix(".golden.npy")
+    golden = np.load(golden, allow_pickle=False) if golden.is_file() else None
+    return {
+        "difference": _difference(found, x.max(axis=(0, 1))),
+        "golden": None if golden is None else _difference(found, golden),
+        "limit": TOLERANCE,
+    }
+
+
+def _difference(found, expected):
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def peak_memory(audio, name):
+    """Peak resident memory of a new process that embeds a sound with a hop of 1 s, in MiB; None where unknown."""
+    code = "import sys, edgel3_np\nedgel3_np.embed(sys.argv[1], model=sys.argv[2], hop_size=1.0)\n"
+    # not getrusage, whose peak a child inherits from its parent
+    code += "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    return int(in_a_new_process(code, audio, name)) / 1024 if os.path.exists("/proc/self/status") else None
+
+
+def in_a_new_process(code, *arguments):
+    """Run Python code that uses this package; return what it prints."""
+    path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
+    command, variables = [sys.executable, "-c", code, *arguments], {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, check=True, universal_newlines=True, stdout=subprocess.PIPE, env=variables).stdout
+
+
+def _read(audio):
+    with open_audio(audio) as (_, blocks):
+        for _ in blocks:
+            pass
