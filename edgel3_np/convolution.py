@@ -4,13 +4,17 @@ A map is an array x[row, column, channel, lane], float32. Rows are frames, with 
 mel bands, in tiles of four. A lane is one tile of one of the windows that are computed together: lane = tile * block +
 window. In this layout the steps of all kernels are products of matrices that lie there already, in whole or in strips.
 
-A kernel is a function (weights, x, block, scratch) -> y:
+A kernel does not compute: it writes down the steps, once for each buffer that they will be taken on, so that between two
+products no time goes into finding the next (on several threads, that time is Python's alone). It is a generator
+(weights, x, block, scratch), with
 
 * weights: what `prepare` made for it, bias included;
 * x (2 * pairs + 2, 4, channels, lanes): rows of a map, from the one above to the one below those wanted;
 * block: windows computed together;
 * scratch (k,): work space, k >= `scratch_size(...)`;
-* y (pairs, 2, 4, filters, lanes): the rows, in pairs; with any strides, in the scratch or fresh.
+
+it yields steps (function, a, b, out), each to be called as `function(a, b, out=out)`, and returns where they leave the
+result: y (pairs, 2, 4, filters, lanes), the rows in pairs, in the scratch, with any strides.
 
 `direct` is the definition written as one product, and the reference of the others; the reference of all is the float64
 convolution of the tests.
@@ -79,15 +83,14 @@ def prepare(kernel, taps, bias):
 
 def direct(weights, x, block, scratch):
     """One product; half of its factors are zeros."""
-    columns = _columns(x, block, scratch)
-    y = scratch[columns.size :][: len(weights) * columns.shape[1]].reshape(len(weights), -1)
-    np.matmul(weights, columns, out=y)
-    return _pairs(y, x)
+    columns = yield from _columns(x, block, scratch)
+    y = _view(scratch[columns.size :], weights.shape[0], columns.shape[1])
+    yield (np.matmul if isinstance(weights, np.ndarray) else multiply_sparse), weights, columns, y
+    pairs, lanes = len(x) // 2 - 1, x.shape[3]
+    return y.reshape(4, -1, pairs, 2, lanes).transpose(2, 3, 0, 1, 4)
 
 
-def sparse(weights, x, block, scratch):
-    """The same product, with a scipy CSR matrix."""
-    return _pairs(weights @ _columns(x, block, scratch), x)  # fresh: scipy has no `out`
+sparse = direct  # with a CSR matrix
 
 
 def winograd1(weights, x, block, scratch):
@@ -96,14 +99,14 @@ def winograd1(weights, x, block, scratch):
     rows, filters = len(x) - 2, len(bias)
     _, _, channels, lanes = x.shape
     first, second = np.split(scratch[: len(scratch) // 2 * 2], 2)
-    a = _transform(x, block, first)  # (6, rows + 2, channels, lanes)
+    a = yield from _transform(x, block, first)  # (6, rows + 2, channels, lanes)
     row, step = channels * lanes * a.itemsize, lanes * a.itemsize  # each row with its neighbours, without a copy:
     v = np.ndarray((6, rows, 3 * channels, lanes), a.dtype, a, 0, (a.strides[0], row, step, a.itemsize))
     m = _view(second, 6, rows, filters, lanes)
-    np.matmul(weights[:, np.newaxis], v, out=m)
-    m[1] += bias  # what a product at the point 1 adds, it adds to all four columns
+    yield np.matmul, weights[:, np.newaxis], v, m
+    yield np.add, m[1], bias, m[1]  # what a product at the point 1 adds, it adds to all four columns
     y = _view(first, rows, 4, filters * lanes)
-    np.matmul(TILE_OUT, m.reshape(6, rows, -1).swapaxes(0, 1), out=y)
+    yield np.matmul, TILE_OUT, m.reshape(6, rows, -1).swapaxes(0, 1), y
     return y.reshape(rows // 2, 2, 4, filters, lanes)
 
 
@@ -113,24 +116,41 @@ def winograd2(weights, x, block, scratch):
     pairs, filters = len(x) // 2 - 1, len(bias)
     _, _, channels, lanes = x.shape
     first, second = np.split(scratch[: len(scratch) // 2 * 2], 2)
-    a = _transform(x, block, first).swapaxes(1, 2)  # (6, channels, rows + 2, lanes)
+    a = (yield from _transform(x, block, first)).swapaxes(1, 2)  # (6, channels, rows + 2, lanes)
     rows = [a[:, :, start : start + 2 * pairs : 2] for start in range(4)]  # of each pair, from the one above on
     v = _view(second, 6, 4, channels, pairs, lanes)
-    np.subtract(rows[0], rows[2], out=v[:, 0])
-    np.add(rows[1], rows[2], out=v[:, 1])
-    np.subtract(rows[2], rows[1], out=v[:, 2])
-    np.subtract(rows[1], rows[3], out=v[:, 3])
+    yield np.subtract, rows[0], rows[2], v[:, 0]
+    yield np.add, rows[1], rows[2], v[:, 1]
+    yield np.subtract, rows[2], rows[1], v[:, 2]
+    yield np.subtract, rows[1], rows[3], v[:, 3]
     m = _view(first, 6, 4, filters, pairs * lanes)
-    np.matmul(weights, v.reshape(6, 4, channels, pairs * lanes), out=m)
-    m[1, 1] += bias  # as above
+    yield np.matmul, weights, v.reshape(6, 4, channels, pairs * lanes), m
+    yield np.add, m[1, 1], bias, m[1, 1]  # as above
     z = _view(second, 6, 2, filters * pairs * lanes)
-    np.matmul(PAIR_OUT, m.reshape(6, 4, -1), out=z)
+    yield np.matmul, PAIR_OUT, m.reshape(6, 4, -1), z
     y = _view(first, 2, 4, filters * pairs * lanes)
-    np.matmul(TILE_OUT, z.swapaxes(0, 1), out=y)
+    yield np.matmul, TILE_OUT, z.swapaxes(0, 1), y
     return y.reshape(2, 4, filters, pairs, lanes).transpose(3, 0, 1, 2, 4)
 
 
 KERNELS = {"direct": direct, "sparse": sparse, "winograd1": winograd1, "winograd2": winograd2}
+
+
+def copy(a, _, out):
+    """A step: `out` becomes `a`."""
+    out[...] = a
+
+
+def multiply_sparse(matrix, columns, out):
+    """A step: product of a CSR matrix (scipy has no `out`)."""
+    out[...] = matrix @ columns
+
+
+def run(steps):
+    """Take steps."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; who asks for embeddings looks at them
+        for function, a, b, out in steps:
+            function(a, b, out=out)
 
 
 def _entries(taps, bias):
@@ -149,33 +169,29 @@ def _entries(taps, bias):
 
 
 def _columns(x, block, scratch):
-    """What `_entries` multiplies: (18 * channels + 1, rows * lanes)."""
+    """Steps towards what `_entries` multiplies: (18 * channels + 1, rows * lanes)."""
     rows = len(x) - 2
     _, _, channels, lanes = x.shape
     columns = _view(scratch, 18 * channels + 1, rows * lanes)
-    columns[-1] = 1.0
+    yield copy, 1.0, None, columns[-1]
     for dy, six in enumerate(columns[:-1].reshape(3, 6, channels, rows, lanes)):
         four = x[dy : dy + rows].transpose(1, 2, 0, 3)  # (4, channels, rows, lanes)
-        six[1:5] = four
-        six[0, ..., :block] = six[5, ..., lanes - block :] = 0.0
-        six[0, ..., block:] = four[3, ..., : lanes - block]
-        six[5, ..., : lanes - block] = four[0, ..., block:]
+        yield copy, four, None, six[1:5]
+        yield copy, 0.0, None, six[0, ..., :block]
+        yield copy, four[3, ..., : lanes - block], None, six[0, ..., block:]
+        yield copy, 0.0, None, six[5, ..., lanes - block :]
+        yield copy, four[0, ..., block:], None, six[5, ..., : lanes - block]
     return columns
 
 
-def _pairs(y, x):
-    """The product of `_entries` and `_columns` as every kernel gives it."""
-    pairs, lanes = len(x) // 2 - 1, x.shape[3]
-    return y.reshape(4, -1, pairs, 2, lanes).transpose(2, 3, 0, 1, 4)
-
-
 def _transform(x, block, scratch):
-    """F(4,3) of a map's tiles: (6, rows + 2, channels, lanes)."""
+    """Steps of F(4,3) of a map's tiles: (6, rows + 2, channels, lanes)."""
     rows, _, channels, lanes = x.shape
     a = _view(scratch, 6, rows, channels, lanes)
-    np.matmul(TILE_IN, x.reshape(rows, 4, -1), out=a.reshape(6, rows, -1).swapaxes(0, 1))
-    a[0, ..., block:] += x[:, 3, :, : lanes - block]
-    a[5, ..., : lanes - block] += x[:, 0, :, block:]
+    yield np.matmul, TILE_IN, x.reshape(rows, 4, -1), a.reshape(6, rows, -1).swapaxes(0, 1)
+    left, right = a[0, ..., block:], a[5, ..., : lanes - block]
+    yield np.add, left, x[:, 3, :, : lanes - block], left
+    yield np.add, right, x[:, 0, :, block:], right
     return a
 
 

@@ -1,23 +1,23 @@
 """The forward pass: from log-mel spectrograms to embeddings, layer by layer, strip by strip."""
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from .convolution import KERNELS, scratch_size
+from .convolution import KERNELS, copy, run, scratch_size
 from .plan import tiles
 
 
 class Workspace(NamedTuple):
-    """Buffers of a forward pass, to be reused from block to block (page faults of fresh ones cost more than sums)."""
+    """Buffers of a forward pass, and its steps on them; to be used by one forward pass at a time."""
 
     maps: tuple  # of each layer: (rows, 4, channels, tiles * block), as `convolution` describes them
-    scratch: list  # of arrays for kernels, those that are free
+    steps: tuple  # of each layer: for each thread, the steps of its strips, as `convolution.run` takes them
+    tops: np.ndarray  # (strips, dim, block): maxima of the last layer's strips
 
 
 def workspace(network, threads=1):
-    """Make the buffers for `forward`, with scratch for so many strips at a time."""
+    """Make the buffers and write down the steps of a forward pass, so that so many threads can share each layer."""
     maps, sizes = [], []
     for layer in network.layers:
         channels, frames, columns = layer.shape
@@ -25,7 +25,20 @@ def workspace(network, threads=1):
         rows = frames + frames % 2 + 2  # an even number, and one of zeros above and below
         maps.append(np.zeros((rows, 4, channels, lanes), np.float32))
         sizes.append(scratch_size(channels, layer.filters, lanes, layer.pairs))
-    return Workspace(tuple(maps), [np.empty(max(sizes), np.float32) for _ in range(threads)])
+    scratch = [np.empty(max(sizes), np.float32) for _ in range(threads)]
+    last = network.layers[-1]
+    best = np.empty((len(tops(last)), network.dim, network.block), np.float32)
+    steps = []
+    for layer, x, out in zip(network.layers, maps, [*maps[1:], None]):
+        shares = [[] for _ in range(threads)]
+        for number, top in enumerate(tops(layer)):
+            share, space = shares[number % threads], scratch[number % threads]
+            if layer is last:
+                share.extend(top_strip(layer, x, network.block, best[number], space, top))
+            else:
+                share.extend(strip(layer, x, network.block, out, space, top))
+        steps.append([share for share in shares if share])
+    return Workspace(tuple(maps), tuple(steps), best)
 
 
 def forward(network, logmel, work, apply=map):
@@ -40,21 +53,20 @@ def forward(network, logmel, work, apply=map):
     logmel : np.ndarray [shape=(b, n_mels, n_frames), float32]
     work : Workspace
     apply : callable
-        Like `map`: applies a function to the strips of a layer, on as many threads as the workspace has scratch for.
+        Like `map`: takes the steps of each thread's strips.
 
     Returns
     -------
     embedding : np.ndarray [shape=(b, dim), float32]
     """
     embedding = np.empty((len(logmel), network.dim), np.float32)
-    *layers, last = network.layers
     for start in range(0, len(logmel), network.block):
         windows = logmel[start : start + network.block]
         enter(work.maps[0], windows * network.scale + network.shift, network.block)
-        for layer, x, y in zip(layers, work.maps, work.maps[1:]):
-            list(apply(partial(strip, layer, x, work, network.block, y), tops(layer)))
-        best = list(apply(partial(top_strip, last, work.maps[-1], work, network.block), tops(last)))
-        embedding[start : start + network.block] = np.max(best, axis=0).T[: len(windows)]  # global max-pool
+        for shares in work.steps:
+            for _ in apply(run, shares):
+                pass
+        embedding[start : start + network.block] = work.tops.max(axis=0).T[: len(windows)]  # global max-pool
     return embedding
 
 
@@ -78,49 +90,53 @@ def _rows(layer):
     return frames // 2 * 2 if layer.pool else frames
 
 
-def strip(layer, x, work, block, out, top):
-    """Apply one layer to a strip of its map, and write it into the next map."""
+def strip(layer, x, block, out, scratch, top):
+    """Steps that apply one layer to a strip of its map `x` and write it into the next map, `out`."""
     _, frames, columns = layer.shape
-    scratch = work.scratch.pop()
-    y = _convolve(layer, x, block, top, scratch)  # (pairs, 2, 4, filters, lanes)
+    y = yield from _convolve(layer, x, block, scratch, top)  # (pairs, 2, 4, filters, lanes)
     pairs = len(y)
     if layer.pool:
         columns = columns // 2
         rows = out[1 + top // 2 : 1 + top // 2 + pairs]  # (pairs, 4, filters, lanes)
-        y = np.maximum(y[:, 0], y[:, 1], out=y[:, 0])  # (pairs, 4, filters, lanes)
-        y = np.maximum(y[:, ::2], y[:, 1::2], out=y[:, ::2])  # (pairs, 2, filters, lanes): half a tile of the next map
+        yield np.maximum, y[:, 0], y[:, 1], y[:, 0]
+        y = y[:, 0]  # (pairs, 4, filters, lanes)
+        yield np.maximum, y[:, ::2], y[:, 1::2], y[:, ::2]
+        y = y[:, ::2]  # (pairs, 2, filters, lanes): half a tile of the next map
         y, to = (part.reshape(*part.shape[:3], -1, block) for part in (y, rows))
         for half in range(2):
             source = y[:, :, :, half::2][:, :, :, : to.shape[3]]  # every other tile
-            np.maximum(source, 0.0, out=to[:, 2 * half : 2 * half + 2, :, : source.shape[3]])  # ReLU
+            yield np.maximum, source, np.float32(0), to[:, 2 * half : 2 * half + 2, :, : source.shape[3]]  # ReLU
     else:
         rows = out[1 + top : 1 + top + 2 * pairs]  # (2 * pairs, 4, filters, lanes)
-        np.maximum(y, 0.0, out=rows.reshape(y.shape))
-        rows[frames - top :] = 0.0  # of an odd map
+        yield np.maximum, y, np.float32(0), rows.reshape(y.shape)
+        if frames - top < len(rows):
+            yield copy, 0.0, None, rows[frames - top :]  # of an odd map
     for column in range(columns, 4 * tiles(columns)):  # of a map that is no whole number of tiles wide
-        rows[:, column % 4, :, column // 4 * block :] = 0.0
-    work.scratch.append(scratch)
+        yield copy, 0.0, None, rows[:, column % 4, :, column // 4 * block :]
 
 
-def top_strip(layer, x, work, block, top):
-    """Maximum of a strip of the last layer: (filters, block)."""
+def top_strip(layer, x, block, best, scratch, top):
+    """Steps towards the maximum of a strip of the last layer, `best` (filters, block)."""
     _, frames, columns = layer.shape
-    scratch = work.scratch.pop()
-    y = _convolve(layer, x, block, top, scratch)
-    for pair in range((frames - top) // 2, len(y)):  # of an odd map
-        y[pair, 1] = -np.inf
+    y = yield from _convolve(layer, x, block, scratch, top)
+    if (frames - top) // 2 < len(y):
+        yield copy, -np.inf, None, y[-1, 1]  # of an odd map
     for column in range(columns, 4 * tiles(columns)):
-        y[:, :, column % 4, :, column // 4 * block :] = -np.inf
-    y = np.maximum(y[:, 0], y[:, 1], out=y[:, 0])  # (pairs, 4, filters, lanes)
-    y = np.maximum(y[:, :2], y[:, 2:], out=y[:, :2])
-    y = np.maximum(y[:, 0], y[:, 1], out=y[:, 0])  # (pairs, filters, lanes)
-    best = y.max(axis=0).reshape(layer.filters, -1, block).max(axis=1)
-    work.scratch.append(scratch)
-    return np.maximum(best, 0.0) if layer.relu else best
+        yield copy, -np.inf, None, y[:, :, column % 4, :, column // 4 * block :]
+    yield np.maximum, y[:, 0], y[:, 1], y[:, 0]
+    y = y[:, 0]  # (pairs, 4, filters, lanes)
+    yield np.maximum, y[:, :2], y[:, 2:], y[:, :2]
+    yield np.maximum, y[:, 0], y[:, 1], y[:, 0]
+    y = y[:, 0]  # (pairs, filters, lanes)
+    for pair in y[1:]:
+        yield np.maximum, y[0], pair, y[0]
+    y = y[0]
+    yield np.maximum.reduce, y.reshape(layer.filters, -1, block), 1, best
+    if layer.relu:
+        yield np.maximum, best, np.float32(0), best
 
 
-def _convolve(layer, x, block, top, scratch):
-    """A strip of a layer's convolution: (pairs, 2, 4, filters, lanes), valid until the scratch is used again."""
+def _convolve(layer, x, block, scratch, top):
+    """Steps of a strip's convolution: (pairs, 2, 4, filters, lanes)."""
     pairs = min(layer.pairs, (_rows(layer) - top + 1) // 2)
-    with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; the caller looks at what comes out
-        return KERNELS[layer.kernel](layer.weights, x[top : top + 2 * pairs + 2], block, scratch)
+    return (yield from KERNELS[layer.kernel](layer.weights, x[top : top + 2 * pairs + 2], block, scratch))

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import __version__, network, parallel
 from .audio import open_audio
+from .convolution import run
 from .melspectrogram import melspectrogram
 from .models import find_model, load_model
 from .plan import fold, operations
@@ -134,16 +135,8 @@ def time_layers(net, repeats):
     work, layers = network.workspace(net), []
     for x in work.maps:  # inner values only: their borders stay zero
         x[1:-1] = np.random.default_rng(0).random(x[1:-1].shape, np.float32)
-    for number, layer in enumerate(net.layers):
-
-        def apply(layer=layer, number=number):
-            for top in network.tops(layer):
-                if number + 1 < len(net.layers):
-                    network.strip(layer, work.maps[number], work, net.block, work.maps[number + 1], top)
-                else:
-                    network.top_strip(layer, work.maps[number], work, net.block, top)
-
-        took = 1e3 * measure(apply, repeats)["median"] / net.block  # microseconds
+    for layer, (steps,) in zip(net.layers, work.steps):
+        took = 1e3 * measure(lambda steps=steps: run(steps), repeats)["median"] / net.block  # microseconds
         layers.append(
             {
                 "layer": layer.name,
