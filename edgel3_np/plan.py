@@ -14,8 +14,8 @@ EPSILON = 1e-3  # of every batch norm
 # The cost model: what one thread does in a microsecond, as measured with AVX2 (see benchmarks/RESULTS.md). Nothing is
 # timed when a model is loaded: it gets the same kernels, and so gives the same bytes, every time.
 DENSE, DENSE_HALF = 80e3, 20  # floating-point operations of a product of a long inner dimension; length for half of it
-CSR = 8e3  # floating-point operations of a sparse product
-MATMUL, ADD, COPY = 2.2e3, 3.6e3, 1e3  # floats out of a product with a constant matrix, an addition, a rearrangement
+CSR = 6.5e3  # floating-point operations of a sparse product
+MATMUL, ADD, COPY = 1.8e3, 3.0e3, 1.8e3  # floats out of a product with a constant matrix, an addition, a rearrangement
 BLOCK_FLOATS = 1 << 21  # of the largest map of a block of windows, at most
 LANES, BLOCK = 32, 16  # tiles wanted in the narrowest map: windows are computed together until there are that many
 STRIP_FLOATS, COLUMNS = 1 << 20, 64  # floats of a step of a kernel, about: they should stay in cache; columns at least

@@ -1,4 +1,4 @@
-"""Makes random networks, and Keras files of them."""
+"""Makes random networks, Keras files of them, and maps in the layout of the kernels."""
 
 import json
 
@@ -52,6 +52,28 @@ def random_weights(filters=SMALL, final_activation="relu", density=1.0, seed=0, 
     kernels, biases, norms = random_arrays(filters, final_activation, density, seed)
     kernels = tuple(to_csr(kernel) for kernel in kernels)
     return Weights(name, frontend, final_activation, kernels, tuple(biases), tuple(norms), None, PROVENANCE)
+
+
+def random_logmel(frontend, n, seed=0):
+    """Made-up spectrograms of the range of real ones: shape (n, n_mels, n_frames), float32."""
+    rng = np.random.default_rng(seed)
+    return -80 * rng.random((n, frontend.n_mels, frontend.n_frames)).astype(np.float32) ** 2
+
+
+def tile(maps):
+    """Maps (block, rows, columns, channels) as kernels take them: (rows, 4, channels, tiles * block), float32."""
+    block, rows, columns, channels = maps.shape
+    padded = np.zeros((block, rows, -(-columns // 4) * 4, channels), np.float32)
+    padded[:, :, :columns] = maps
+    tiles = padded.reshape(block, rows, -1, 4, channels).transpose(1, 3, 4, 2, 0)
+    return np.ascontiguousarray(tiles).reshape(rows, 4, channels, -1)
+
+
+def untile(x, columns, block):
+    """The inverse: (rows, 4, channels, tiles * block) -> (block, rows, columns, channels)."""
+    rows, _, channels, _ = x.shape
+    maps = x.reshape(rows, 4, channels, -1, block).transpose(4, 0, 3, 1, 2)
+    return maps.reshape(block, rows, -1, channels)[:, :, :columns]
 
 
 def write_keras(path, arrays, frontend=SEA, whole_model=True, first_number=1, front=None):
