@@ -11,30 +11,35 @@ from .plan import tiles
 class Workspace(NamedTuple):
     """Buffers of a forward pass, and its steps on them; to be used by one forward pass at a time."""
 
-    maps: tuple  # of each layer: (rows, 4, channels, tiles * block), as `convolution` describes them
+    maps: tuple  # of each layer: (rows, 4, channels, tiles * block), as `convolution` describes them, in two buffers
     steps: tuple  # of each layer: for each thread, the steps of its strips, as `convolution.run` takes them
     tops: np.ndarray  # (strips, dim, block): maxima of the last layer's strips
 
 
 def workspace(network, threads=1):
     """Make the buffers and write down the steps of a forward pass, so that so many threads can share each layer."""
-    maps, sizes = [], []
+    shapes, sizes = [], []
     for layer in network.layers:
         channels, frames, columns = layer.shape
         lanes = tiles(columns) * network.block
-        rows = frames + frames % 2 + 2  # an even number, and one of zeros above and below
-        maps.append(np.zeros((rows, 4, channels, lanes), np.float32))
+        shapes.append((frames + frames % 2 + 2, 4, channels, lanes))  # an even number of rows, and one above and below
         sizes.append(scratch_size(channels, layer.filters, lanes, layer.pairs))
     scratch = [np.empty(max(sizes), np.float32) for _ in range(threads)]
+    # a layer reads one buffer and writes the other
+    buffers = [np.empty(max(map(np.prod, shapes[parity::2])), np.float32) for parity in range(2)]
+    maps = [buffers[number % 2][: np.prod(shape)].reshape(shape) for number, shape in enumerate(shapes)]
     last = network.layers[-1]
     best = np.empty((len(tops(last)), network.dim, network.block), np.float32)
     steps = []
-    for layer, x, out in zip(network.layers, maps, [*maps[1:], None]):
+    for number, (layer, x) in enumerate(zip(network.layers, maps)):
         shares = [[] for _ in range(threads)]
-        for number, top in enumerate(tops(layer)):
-            share, space = shares[number % threads], scratch[number % threads]
+        if layer is not last:
+            out, (_, frames, _) = maps[number + 1], network.layers[number + 1].shape
+            shares[0] += [(copy, 0.0, None, out[:1]), (copy, 0.0, None, out[1 + frames :])]
+        for index, top in enumerate(tops(layer)):
+            share, space = shares[index % threads], scratch[index % threads]
             if layer is last:
-                share.extend(top_strip(layer, x, network.block, best[number], space, top))
+                share.extend(top_strip(layer, x, network.block, best[index], space, top))
             else:
                 share.extend(strip(layer, x, network.block, out, space, top))
         steps.append([share for share in shares if share])
@@ -75,6 +80,7 @@ def enter(x, logmel, block):
     b, columns, frames = logmel.shape
     rows = np.zeros((frames, 4 * tiles(columns), block), np.float32)
     rows[:, :columns, :b] = logmel.transpose(2, 1, 0)
+    x[0], x[1 + frames :] = 0.0, 0.0
     inner = x[1 : 1 + frames, :, 0].reshape(frames, 4, -1, block)  # (frames, 4, tiles, block)
     inner[...] = rows.reshape(frames, -1, 4, block).swapaxes(1, 2)
 
