@@ -4,9 +4,9 @@
     pip install ".[bench]"
     python benchmarks/compare.py
 
-Each engine that is installed runs in a process of its own, one at a time, round after round, in the batch size and layout
-that suit it best. Ours is timed from audio to embedding; theirs get spectrograms that are ready. All use all cores. Before
-anything is timed, all must agree with ours to 1e-4 of an embedding's largest value.
+Each engine that is installed runs in a process of its own, one at a time, round after round, in the batch size and
+layout that suit it best. Ours is timed from audio to embedding; theirs get spectrograms that are ready. All use all
+cores. Before anything is timed, all must agree with ours to 1e-4 of an embedding's largest value.
 """
 
 import argparse
@@ -176,8 +176,8 @@ def speed_table(results, which, ours):
         times = result[which]
         cells = [spread(times[run]) for run in (*engines, *ours)]
         rows.append([name, *cells, fastest(times), *(f"**{ratio(times, run)}**" for run in ours)])
-    heads = ["network", *engines, *ours, "fastest opponent"]
-    return table(heads, rows) if ours == list(OURS)[:1] else table([*heads, *(f"ratio, {run[11:]}" for run in ours)], rows)
+    heads = ["network", *engines, *ours, "fastest opponent", *(f"ratio, {run[11:]}" for run in ours)]
+    return table(heads, rows)
 
 
 def limit_table(results, layers, peak):
@@ -206,8 +206,9 @@ def report(results, layers, starts, pictures, peak, options):
     yield "* " + "\n* ".join(f"{key}: {value}" for key, value in facts.items())
     yield f"* sgemm, 1536 x 1536, all cores: {peak:.0f} GFLOP/s"
     yield ""
-    yield "Cells are medians, with the range of the rounds. A ratio is the time of the fastest opponent over ours in the"
-    yield f"same round ({options.rounds} rounds): above 1 we are faster. Ours includes the front end, theirs does not."
+    yield "Cells are medians, with the range of the rounds. A ratio is the time of the fastest opponent over ours in"
+    yield f"the same round ({options.rounds} rounds): above 1 we are faster. Our time includes the front end, theirs"
+    yield "does not."
     yield ""
     yield "## Many windows: ms a window"
     yield ""
@@ -222,8 +223,8 @@ def report(results, layers, starts, pictures, peak, options):
     yield ""
     yield "## From the start of a process to the first embedding of a file of one second: s"
     yield ""
-    yield "pico-64; the files have been read before. The other scripts (`benchmarks/startup.py`) read with soundfile and"
-    yield "compute one spectrogram with NumPy; ours is `edgel3_np.embed(path)`."
+    yield "pico-64; the files have been read before. The other scripts (`benchmarks/startup.py`) read with soundfile"
+    yield "and compute one spectrogram with NumPy; ours is `edgel3_np.embed(path)`."
     yield ""
     ours = starts["edgel3_np"]
     rows = [[name, spread(took), spread([a / b for a, b in zip(took, ours)])] for name, took in starts.items()]

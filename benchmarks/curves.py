@@ -65,8 +65,10 @@ def against_sparsity(axes):
         best = min(dense.values())
         crossing = next((s for s, took in zip(SPARSITIES, sparse) if took < best), None)
         model = min(estimate(kernel, shape, filters, 1.0) for kernel in dense)
-        chosen = next((s for s in np.arange(0, 100, 0.5) if estimate("sparse", shape, filters, 1 - s / 100) < model), None)
-        yield f"| {name} | {'never' if crossing is None else f'{crossing} %'} | {'never' if chosen is None else f'{chosen:g} %'} |"
+        steps = np.arange(0, 100, 0.5)
+        chosen = next((s for s in steps if estimate("sparse", shape, filters, 1 - s / 100) < model), None)
+        cells = ("never" if found is None else f"{found:g} %" for found in (crossing, chosen))
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def embed_rate(model, seconds, hop_size, threads=None):

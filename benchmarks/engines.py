@@ -2,8 +2,8 @@
 
 A worker reads requests, one JSON object a line, and answers each with one:
 
-* {"load": npz, "audio": npy, "logmel": npy, "out": npy}: build the network of a weight file, embed the windows (ours from
-  audio, theirs from spectrograms), save the embeddings
+* {"load": npz, "audio": npy, "logmel": npy, "out": npy}: build the network of a weight file, embed the windows (ours
+  from audio, theirs from spectrograms), save the embeddings
 * {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that took; ours at that hop
 """
 

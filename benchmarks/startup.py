@@ -1,7 +1,7 @@
 """From the start of a process to the first embedding of a file of one second; used by compare.py.
 
-Each script is as short as its engine allows, with everything prepared: a network in the engine's own format, and the mel
-matrix in a file. `python benchmarks/startup.py` compares those whose engine is installed.
+Each script is as short as its engine allows, with everything prepared: a network in the engine's own format, and the
+mel matrix in a file. `python benchmarks/startup.py` compares those whose engine is installed.
 """
 
 import os
@@ -83,7 +83,9 @@ def compare(rounds, folder):
     # in another process: an engine that is loaded keeps threads
     code = "import sys, pathlib, startup; startup.prepare(pathlib.Path(sys.argv[1]))"
     here = os.pathsep.join([str(Path(__file__).resolve().parent), path])
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env={**variables, "PYTHONPATH": here}, stdout=2)
+    subprocess.run(
+        [sys.executable, "-c", code, str(folder)], check=True, env={**variables, "PYTHONPATH": here}, stdout=2
+    )
     times, values = {name: [] for name in with_engine}, {}
     for number in range(rounds + 1):
         for name, script in with_engine.items():

@@ -13,8 +13,8 @@ from .models import DEFAULT, list_models, load_model
 from .timing import environment, synthesise, time_layers, time_model
 
 EPILOG = """\
-The check compares an embedding with computations in float64; if it fails, the exit code is 1. Steps and layers are timed
-on one thread. Exit codes: 0 done, 1 a model gives wrong numbers, 2 wrong options, model or file, 130 interrupted.
+The check compares an embedding with computations in float64; if it fails, the exit code is 1. Steps and layers are
+timed on one thread. Exit codes: 0 done, 1 a model gives wrong numbers, 2 wrong options, model or file, 130 interrupted.
 """
 
 

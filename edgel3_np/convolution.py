@@ -1,11 +1,11 @@
 """3x3 convolutions of tiled maps: the kernels, side by side behind one signature.
 
-A map is an array x[row, column, channel, lane], float32. Rows are frames, with a row of zeros above and below. Columns are
-mel bands, in tiles of four. A lane is one tile of one of the windows that are computed together: lane = tile * block +
-window. In this layout the steps of all kernels are products of matrices that lie there already, in whole or in strips.
+A map is an array x[row, column, channel, lane], float32. Rows are frames, with a row of zeros above and below. Columns
+are mel bands, in tiles of four. A lane is one tile of one of the windows that are computed together: lane = tile *
+block + window. In this layout the steps of all kernels are products of matrices that lie there already.
 
-A kernel does not compute: it writes down the steps, once for each buffer that they will be taken on, so that between two
-products no time goes into finding the next (on several threads, that time is Python's alone). It is a generator
+A kernel does not compute: it writes down the steps, once for each buffer that they will be taken on, so that between
+two products no time goes into finding the next (only one thread at a time can). It is a generator
 (weights, x, block, scratch), with
 
 * weights: what `prepare` made for it, bias included;

@@ -14,8 +14,8 @@ from .melspectrogram import melspectrogram
 from .network import forward, workspace
 from .resample import resample
 
-# Windows in a piece of work: a few blocks, so that windows that overlap can share their frames; fewer where they lie far
-# apart: the samples under a piece are held in memory
+# Windows in a piece of work: a few blocks, so that windows that overlap can share their frames; fewer where they lie
+# far apart: the samples under a piece are held in memory
 BLOCKS, SAMPLES = 2, 1 << 22
 
 

@@ -137,7 +137,9 @@ def melspectrogram(windows, frontend, bands, hop=None):
         step = hop // hop_length  # frames between windows
         inner = ((b - 1) * step + last - first, n_fft)
         inner = _power(_strided(windows[0, first * hop_length - front :], inner, (hop_length, 1))[np.newaxis])[0]
-        power[:, first:last] = _strided(inner, (b, last - first, inner.shape[1]), (step * inner.shape[1], inner.shape[1], 1))
+        power[:, first:last] = _strided(
+            inner, (b, last - first, inner.shape[1]), (step * inner.shape[1], inner.shape[1], 1)
+        )
     mels = np.empty((b, n_frames, n_mels))
     for band in bands:
         np.matmul(power[:, :, band.bins], band.weights, out=mels[:, :, band.mels])

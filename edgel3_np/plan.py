@@ -182,7 +182,9 @@ def estimate(kernel, shape, filters, density):
     channels, frames, columns = shape
     n = frames * tiles(columns)  # tiles in all rows
     inner = {"direct": 18 * channels, "sparse": np.inf, "winograd1": 3 * channels, "winograd2": channels}[kernel]
-    cost = operations(kernel, shape, filters, density) / (CSR if kernel == "sparse" else DENSE) * (1 + DENSE_HALF / inner)
+    cost = (
+        operations(kernel, shape, filters, density) / (CSR if kernel == "sparse" else DENSE) * (1 + DENSE_HALF / inner)
+    )
     if kernel == "winograd1":
         return cost + n * ((6 * channels + 4 * filters) / MATMUL + 2 * channels / ADD)
     if kernel == "winograd2":

@@ -88,8 +88,9 @@ def time_model(name, repeats, threads=(None,), audio=None):
     Returns
     -------
     report : dict
-        `model`, `sha256`; what `check` returns; `steps`, each with times in milliseconds and the `unit` that they are for; `embed`, for each hop and number of threads; `plan`, for each
-        layer; `peak_memory_mib` of a process that embeds the sound (None where it cannot be told).
+        `model`, `sha256`; what `check` returns; `seconds` of audio; `steps`, each with times in milliseconds and the
+        `unit` that they are for; `plan`, for each layer; `embed`, for each hop and number of threads;
+        `peak_memory_mib` of a process that embeds the sound (None where it cannot be told).
     """
     import soundfile
 
@@ -117,7 +118,9 @@ def time_model(name, repeats, threads=(None,), audio=None):
             steps.update(_time_one_window(model.network, repeats))
         report["steps"] = steps
         report["embed"] = [
-            _time_embed(model, audio, hop_size, number, seconds, repeats) for hop_size in (0.1, 1.0) for number in threads
+            _time_embed(model, audio, hop_size, number, seconds, repeats)
+            for hop_size in (0.1, 1.0)
+            for number in threads
         ]
         report["peak_memory_mib"] = peak_memory(audio, str(name))
     return report
@@ -230,7 +233,7 @@ def in_a_new_process(code, *arguments):
     """Run Python code that uses this package; return what it prints."""
     path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
     command, variables = [sys.executable, "-c", code, *arguments], {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, check=True, universal_newlines=True, stdout=subprocess.PIPE, env=variables).stdout
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=variables).stdout
 
 
 def _read(audio):

@@ -1,46 +1,112 @@
 import json
 
+import numpy as np
 import pytest
 import soundfile
 
 from edgel3_np import bench
 
 
-def test_json(small_npz, capsys):
-    assert bench.main(["-m", str(small_npz), "-r", "1", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["environment"]["python"] and report["environment"]["numpy"]
-    (run,) = report["reports"]
-    assert run["model"] == "small" and len(run["sha256"]) == 64
-    names = list(run["steps"])
-    assert names[:3] == ["import", "load model", "read"] and names[3] == "resample 44100 -> 8000"
-    assert sum(name.startswith("conv") for name in names) == 8 and names[-1] == "network"
-    for times in run["steps"].values():
-        assert 0 < times["min"] <= times["median"] <= times["max"]
-    assert run["windows_per_second"]["median"] > 0 and run["realtime_factor_hop_0.1"] > 0
-
-
-def test_table_of_a_file(small_npz, sweep, tmp_path, capsys):
-    soundfile.write(tmp_path / "a.wav", sweep, 8000)
-    assert bench.main(["-m", str(small_npz), "-r", "1", "-a", str(tmp_path / "a.wav")]) == 0
+def run(capsys, *arguments):
+    """Exit code, output and messages of the command."""
+    code = bench.main(list(map(str, arguments)))
     captured = capsys.readouterr()
-    assert "conv8 (dense, 100 %)" in captured.out and "windows per second" in captured.out
-    assert "timing" in captured.err and "timing" not in captured.out
+    return code, captured.out, captured.err
 
 
-def test_the_generated_sound_is_always_the_same():
-    first, second = bench.synthesise(8000, 1.0), bench.synthesise(8000, 1.0)
-    assert first.tobytes() == second.tobytes() and len(first) == 8000 and abs(first).max() <= 1
+def test_json(small_npz, sweep, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.tile(sweep, 4), 44100)
+    arguments = ("-m", small_npz, "-r", 1, "-t", "1,2", "-a", tmp_path / "a.wav", "--json")
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    document = json.loads(out)
+    assert document["environment"]["python"] and document["environment"]["blas"]
+    (report,) = document["reports"]
+    assert report["model"] == "small" and len(report["sha256"]) == 64
+    assert report["seconds"] == pytest.approx(4 * len(sweep) / 44100)
+    assert report["difference"] <= report["limit"] == 5e-5 and report["golden"] is None
+    names = ["import", "load model", "read", "resample 44100 -> 8000", "front end", "network"]
+    assert list(report["steps"]) == names
+    for times in report["steps"].values():
+        assert 0 < times["min"] <= times["median"] <= times["max"]
+    assert [layer["layer"] for layer in report["plan"]] == [f"conv{number}" for number in range(1, 9)]
+    assert [(run["hop_size"], run["threads"]) for run in report["embed"]] == [(0.1, 1), (0.1, 2), (1.0, 1), (1.0, 2)]
+    for speed in report["embed"]:
+        rate = speed["windows_per_second"]
+        assert 0 < rate["min"] <= rate["median"] <= rate["max"] and speed["realtime_factor"] > 0
 
 
-def test_measure_counts():
-    calls = []
-    times = bench.measure(lambda: calls.append(1), 4)
-    assert len(calls) == 5 and times["min"] <= times["median"] <= times["max"]
+def test_tables(small_npz, capsys):
+    code, out, messages = run(capsys, "-m", small_npz, "-r", 1)
+    assert code == 0 and "timing" in messages and "timing" not in out
+    for text in ("small", "real GFLOP/s", "conv8", "windows per second", "check: right", "none came with it"):
+        assert text in out
+    assert "|" not in out
+
+
+def test_markdown(small_npz, capsys):
+    code, out, _ = run(capsys, "-m", small_npz, "-r", 1, "--plan", "--md")
+    assert code == 0 and "## small" in out
+    rows = [line for line in out.splitlines() if line.startswith("|")]
+    assert len(rows) == 10 and len({row.count("|") for row in rows}) == 1
+
+
+def test_only_the_plan_of_each_model(small_npz, capsys):
+    code, out, _ = run(capsys, "-m", small_npz, "-m", "pico-64", "-r", 1, "--plan", "--json")
+    reports = json.loads(out)["reports"]
+    assert code == 0 and [report["model"] for report in reports] == ["small", "pico-64"]
+    for layer in (layer for report in reports for layer in report["plan"]):
+        assert layer["measured"] > 0 and layer["estimated"] > 0
+        assert layer["kernel"] in ("direct", "sparse", "winograd1", "winograd2")
+    assert all(set(report) == {"model", "sha256", "plan"} for report in reports)
+
+
+def test_profile(small_npz, capsys):
+    code, out, _ = run(capsys, "-m", small_npz, "--profile")
+    assert code == 0 and "function calls" in out and "convolution.py" in out
+
+
+def test_all_installed_models(small_npz, monkeypatch, capsys):
+    monkeypatch.setenv("EDGEL3_NP_WEIGHTS", str(small_npz.parent))
+    code, out, _ = run(capsys, "--all", "--plan", "-r", 1, "--json")
+    assert code == 0 and {"small", "pico-64"} <= {report["model"] for report in json.loads(out)["reports"]}
+
+
+def test_a_wrong_build_is_caught(small_npz, monkeypatch, capsys):
+    from edgel3_np import convolution
+
+    monkeypatch.setattr(convolution, "TILE_OUT", 1.001 * convolution.TILE_OUT)
+    monkeypatch.setattr(convolution, "PAIR_OUT", 1.001 * convolution.PAIR_OUT)
+    code, out, _ = run(capsys, "-m", small_npz, "-r", 1)
+    assert code == 1 and "check: WRONG" in out
+
+
+@pytest.mark.parametrize(
+    "report, right",
+    [
+        ({"difference": 1e-6, "golden": None, "limit": 5e-5}, True),
+        ({"difference": 1e-6, "golden": 1e-3, "limit": 5e-5}, False),
+        ({"difference": np.nan, "golden": None, "limit": 5e-5}, False),
+        ({"plan": []}, True),
+    ],
+)
+def test_is_right(report, right):
+    assert bench.is_right(report) is right
 
 
 def test_errors(capsys):
-    assert bench.main(["-m", "/no/such.npz"]) == 2
-    assert "No such file" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        bench.main(["-r", "0"])
+    code, _, messages = run(capsys, "-m", "/no/such.npz")
+    assert code == 2 and "No such file" in messages
+    for wrong in (["-r", "0"], ["-t", "1,x"], ["-t", "0"], ["-r", "1.5"], ["--json", "--md"], ["--all", "-m", "a"]):
+        with pytest.raises(SystemExit) as stopped:
+            bench.main(wrong)
+        assert stopped.value.code == 2
+        assert "expected" in capsys.readouterr().err or len(wrong) > 2 or wrong == ["--json", "--md"]
+
+
+def test_an_interruption(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run", interrupt)
+    assert bench.main([]) == 130 and "interrupted" in capsys.readouterr().err

@@ -27,8 +27,8 @@ from edgel3_np.errors import EdgeL3Error
 from edgel3_np.melspectrogram import mel_filters, melspectrogram
 from edgel3_np.metadata import CITATIONS, CONTRACT, LICENSE, PUBLISHED, RELEASED, SEA, SPARSE
 from edgel3_np.network import forward, workspace
-from edgel3_np.plan import EPSILON, plan
 from edgel3_np.output import atomic
+from edgel3_np.plan import EPSILON, plan
 from edgel3_np.weights import Weights, load_weights, save_weights, to_csr, to_dense
 
 MAX_H5_BYTES = 256 << 20
