@@ -127,19 +127,17 @@ def melspectrogram(windows, frontend, bands, hop=None):
     padded = np.zeros((b, (n_frames - 1) * hop_length + n_fft))
     padded[:, front : front + sr] = windows
     frames = _strided(padded, (b, n_frames, n_fft), (padded.shape[1], hop_length, 1))
-    if hop is None or hop % hop_length or hop >= sr or b == 1:
+    first = -(-front // hop_length)  # of the frames that lie within their window ...
+    last = (front + sr - n_fft) // hop_length + 1  # ... and the first that does not
+    if hop is None or hop % hop_length or hop >= sr or b == 1 or last <= first:
         power = _power(frames)  # (b, frames, bins)
     else:
-        first = -(-front // hop_length)  # of the frames that lie within their window ...
-        last = max(first, (front + sr - n_fft) // hop_length + 1)  # ... and the first that does not
         power = np.empty((b, n_frames, 1 + n_fft // 2))
         power[:, :first], power[:, last:] = _power(frames[:, :first]), _power(frames[:, last:])
-        step = hop // hop_length  # frames between windows
-        inner = ((b - 1) * step + last - first, n_fft)
-        inner = _power(_strided(windows[0, first * hop_length - front :], inner, (hop_length, 1))[np.newaxis])[0]
-        power[:, first:last] = _strided(
-            inner, (b, last - first, inner.shape[1]), (step * inner.shape[1], inner.shape[1], 1)
-        )
+        step, bins = hop // hop_length, power.shape[2]  # frames between windows
+        signal, count = windows[0, first * hop_length - front :], (b - 1) * step + last - first
+        inner = _power(_strided(signal, (1, count, n_fft), (0, hop_length, 1)))[0]  # (frames of all windows, bins)
+        power[:, first:last] = _strided(inner, (b, last - first, bins), (step * bins, bins, 1))
     mels = np.empty((b, n_frames, n_mels))
     for band in bands:
         np.matmul(power[:, :, band.bins], band.weights, out=mels[:, :, band.mels])
