@@ -1,5 +1,6 @@
 import io
 import threading
+import tracemalloc
 import warnings
 
 import factory
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import edgel3_np
-from edgel3_np import EdgeL3Error, EdgeL3Warning, Embedding
+from edgel3_np import EdgeL3Error, EdgeL3Warning, Embedding, parallel, plan
+from edgel3_np.embedding import embed_with
 from edgel3_np.melspectrogram import mel_filters
 from edgel3_np.metadata import SEA
 
@@ -66,11 +68,13 @@ def test_file_and_array_give_the_same(small_model, sweep, tmp_path):
             assert small_model.embed(audio).embedding.tobytes() == expected
 
 
-@pytest.mark.parametrize("batch_samples", [1, 8000, 24001, 10**6])
-def test_batches_do_not_change_a_bit(small_model, sweep, batch_samples, monkeypatch):
-    expected = small_model.embed(sweep, 8000).embedding.tobytes()
-    monkeypatch.setattr("edgel3_np.embedding.BATCH_SAMPLES", batch_samples)
-    assert small_model.embed(sweep, 8000).embedding.tobytes() == expected
+@pytest.mark.parametrize("blocks, samples", [(1, 1 << 22), (3, 1 << 22), (2, 1), (2, 3000), (2, 9000)])
+def test_batches_do_not_change_a_bit(small_model, sweep, blocks, samples, monkeypatch):
+    """Pieces of whole blocks, or of 1, 7 and 22 windows: a window's place in its block is the same in all of them."""
+    expected = small_model.embed(sweep, 8000, hop_size=0.05).embedding.tobytes()
+    monkeypatch.setattr("edgel3_np.embedding.BLOCKS", blocks)
+    monkeypatch.setattr("edgel3_np.embedding.SAMPLES", samples)
+    assert small_model.embed(sweep, 8000, hop_size=0.05).embedding.tobytes() == expected
 
 
 @pytest.mark.parametrize("block_samples", [1, 100, 7777])
@@ -105,9 +109,37 @@ def test_number_of_windows_and_finite(small_model, n, hop_size, center):
 
 @pytest.mark.parametrize("threads", [1, 2, 5, None])
 def test_threads_do_not_change_a_bit(small_model, sweep, threads, monkeypatch):
-    expected = small_model.embed(sweep, 8000, threads=1).embedding.tobytes()
-    monkeypatch.setattr("edgel3_np.embedding.BATCH_SAMPLES", 8000)
-    assert small_model.embed(sweep, 8000, threads=threads).embedding.tobytes() == expected
+    expected = small_model.embed(sweep, 8000, hop_size=0.03, threads=1).embedding.tobytes()
+    monkeypatch.setattr("edgel3_np.embedding.BLOCKS", 1)  # five pieces
+    assert small_model.embed(sweep, 8000, hop_size=0.03, threads=threads).embedding.tobytes() == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n", [3000, 8000, 9000])
+def test_threads_do_not_change_a_bit_of_one_piece(small_model, sweep, n, threads):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EdgeL3Warning)
+        expected = small_model.embed(sweep[:n], 8000, threads=1)
+        found = small_model.embed(sweep[:n], 8000, threads=threads)
+    assert found.embedding.tobytes() == expected.embedding.tobytes()
+    assert len(found.embedding) <= 8
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_strips_of_a_window(sweep, threads, monkeypatch):
+    """Where a block is one window, as it is of large maps, and that is all there is."""
+    monkeypatch.setattr(plan, "BLOCK", 1)
+    monkeypatch.setattr(plan, "STRIP_FLOATS", 10_000)
+    network, spread, asked = plan.plan(factory.random_weights()), parallel.spread, []
+    monkeypatch.setattr(parallel, "spread", lambda threads: asked.append(threads) or spread(threads))
+    for n in (1000, 2500, 4000):  # one window, centred
+        with pytest.warns(EdgeL3Warning, match="shorter"):
+            found = embed_with(network, sweep[:n], 8000, hop_size=10.0, threads=threads)
+        with pytest.warns(EdgeL3Warning, match="shorter"):
+            expected = embed_with(network, sweep[:n], 8000, hop_size=10.0, threads=1)
+        assert found.embedding.shape == (1, 16)
+        assert found.embedding.tobytes() == expected.embedding.tobytes()
+    assert set(asked) == {1, threads}
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.0, True, "2", 1000])
@@ -153,7 +185,7 @@ def test_silence_warns_and_works(small_npz):
         embedding, _ = edgel3_np.embed(np.zeros(16000), 8000, model=small_npz)
     assert len(caught) == 1 and caught[0].filename == __file__
     assert embedding.shape == (16, 16) and np.isfinite(embedding).all()
-    assert (embedding[5] == embedding[6]).all()
+    np.testing.assert_allclose(embedding[5:11], np.repeat(embedding[5:6], 6, axis=0), rtol=1e-5)
 
 
 def test_ordinary_audio_does_not_warn(small_model, sweep):
@@ -187,6 +219,30 @@ def test_weights_that_are_no_network_are_found_out(tmp_path, sweep):
     save_weights(tmp_path / "huge.npz", weights._replace(kernels=kernels))
     with pytest.raises(EdgeL3Error, match="overflow"):
         edgel3_np.embed(sweep, 8000, model=tmp_path / "huge.npz")
+
+
+def test_hop_larger_than_a_window(small_model):
+    """Windows ten seconds apart are those of the pieces there."""
+    x = np.random.default_rng(2).standard_normal(8000 * 32)
+    embedding, timestamps = small_model.embed(x, 8000, hop_size=10.0, center=False)
+    assert timestamps.tolist() == [0.0, 10.0, 20.0, 30.0, 40.0]  # upstream's padding: the last reaches the end
+    for second, found in zip((0, 10, 20, 30), embedding):
+        alone = small_model.embed(x[8000 * second : 8000 * (second + 1)], 8000, center=False).embedding
+        np.testing.assert_allclose(found, alone[0], rtol=0, atol=1e-5 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("hop_size", [1.0, 5.0, 60.0])
+def test_memory_is_bounded_at_any_hop(small_model, tmp_path, hop_size):
+    """Twenty minutes; in float64 they would be 77 MB. Nothing but a few windows has to be held."""
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 8000, 1) as file:
+        for second in range(1200):
+            file.write(np.random.default_rng(second).standard_normal(8000) / 9)
+    tracemalloc.start()
+    embedding, _ = small_model.embed(tmp_path / "long.wav", hop_size=hop_size, threads=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 1200 / hop_size <= len(embedding) <= 1200 / hop_size + 1
+    assert peak < 48 << 20
 
 
 def test_hop_beyond_all_memory(small_model, sweep):

@@ -28,18 +28,16 @@ def case(request, shared, converted):
 def remember():
     """Runs a network once for each different spectrogram: golden files share most windows between their hops.
 
-    A window's embedding does not depend on its batch (test_network.py), so nothing is hidden by this.
+    A window's embedding depends on its batch in its last bits at most (test_network.py), so nothing is hidden by this.
     """
     seen = {}
 
-    def run(network, logmel, work):
-        out = []
-        for spectrogram in logmel:
-            key = (id(network), hashlib.sha256(spectrogram.tobytes()).digest())
-            if key not in seen:
-                seen[key] = forward(network, spectrogram[np.newaxis], work)
-            out.append(seen[key])
-        return np.concatenate(out)
+    def run(network, logmel, work, *_):
+        keys = [(id(network), hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in logmel]
+        new = {key: index for index, key in enumerate(keys) if key not in seen}
+        if new:
+            seen.update(zip(new, forward(network, logmel[list(new.values())], work)))
+        return np.array([seen[key] for key in keys])
 
     return run
 

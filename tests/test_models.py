@@ -37,9 +37,15 @@ def test_frozen(small_model):
     with pytest.raises(TypeError):
         small_model.provenance["license"] = "none"
     network = small_model.network
-    for array in [network.mel, *(layer.bias for layer in network.layers), *(la.weights for la in network.layers)]:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        network.layers[0].kernel = "direct"
+    arrays = [band.weights for band in network.bands]
+    for layer in network.layers:
+        arrays += layer.weights if isinstance(layer.weights, tuple) else [layer.weights.data]
+    assert len(arrays) > 8
+    for array in arrays:
         with pytest.raises(ValueError, match="read-only"):
-            array.reshape(-1)[...] = 0
+            np.asarray(array)[...] = 0
 
 
 def test_search_order(weights_dirs):

@@ -8,10 +8,10 @@ from factory import random_logmel
 
 from edgel3_np import parallel
 from edgel3_np import plan as planning
-from edgel3_np.convolution import KERNELS
+from edgel3_np.convolution import KERNELS, run
 from edgel3_np.melspectrogram import FrontEnd
 from edgel3_np.metadata import SEA
-from edgel3_np.network import enter, forward, strip, top_strip, tops, workspace
+from edgel3_np.network import enter, forward, tops, workspace
 from edgel3_np.plan import plan
 from edgel3_np.weights import to_csr, to_dense
 
@@ -74,47 +74,52 @@ def test_strips_of_any_height(floats, columns, kernel, monkeypatch):
     monkeypatch.setattr(planning, "COLUMNS", columns)
     force(kernel, monkeypatch)
     network = plan(factory.random_weights(**CASES["odd maps"]))
-    strips = len(list(tops(network.layers[1])))
+    strips = len(tops(network.layers[1]))
     assert strips == 22 if floats == 0 else strips == 1 if floats == 1 << 30 else 1 <= strips <= 22  # of 44 rows
     logmel = random_logmel(network.frontend, 1)
     assert_near(forward(network, logmel, workspace(network)), logmel, arrays_of("odd maps"))
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("case", ["odd everywhere", "odd maps", "smallest map", "wide map"])
 @pytest.mark.parametrize("floats", [0, 1 << 20])
-def test_each_layer_against_the_float64_convolution(number, floats, monkeypatch):
-    """Strip by strip into the next map, with pool and ReLU; and the maximum of the last layer's."""
+def test_each_layer_against_the_float64_convolution(case, floats, monkeypatch):
+    """Strip by strip into the next map, with pool and ReLU; around that map, zeros, whatever was there before."""
     monkeypatch.setattr(planning, "STRIP_FLOATS", floats)
-    network = plan(factory.random_weights(**CASES["odd everywhere"]))
-    layer, work, block = network.layers[number], workspace(network), network.block
-    (kernels, biases, norms), (channels, frames, columns) = arrays_of("odd everywhere"), layer.shape
-    maps = np.random.default_rng(0).standard_normal((block, frames, columns, channels)).astype(np.float32)
-    work.maps[number][1 : 1 + frames] = factory.tile(maps)
-    expected = []
-    for x in maps:  # frames are rows here, columns in the oracles
-        y = oracles.convolve(x, kernels[number].transpose(1, 0, 2, 3)) + biases[number]
-        if number < 7:  # this network's last layer is linear
-            y = np.maximum(oracles.batch_norm(y, norms[number + 1]), 0.0)
-        expected.append(oracles.pool(y) if layer.pool else y)
-    expected = np.array(expected)
-    tolerance = 2e-6 * np.abs(expected).max()
-    if number == 7:
-        found = np.max([top_strip(layer, work.maps[7], work, block, top) for top in tops(layer)], axis=0)
-        np.testing.assert_allclose(found.T, expected.max(axis=(1, 2)), rtol=0, atol=tolerance)
-        return
-    out = work.maps[number + 1]
-    for top in tops(layer):
-        strip(layer, work.maps[number], work, block, out, top)
-    rows, columns = expected.shape[1:3]
-    found = factory.untile(out, out.shape[3] // block * 4, block)
-    np.testing.assert_allclose(found[:, 1 : 1 + rows, :columns], expected, rtol=0, atol=tolerance)
-    assert not found[:, 0].any() and not found[:, 1 + rows :].any() and not found[:, :, columns:].any()
+    network = plan(factory.random_weights(**CASES[case]))
+    kernels, biases, norms = arrays_of(case)
+    work, block = workspace(network), network.block
+    for number, (layer, kernel, bias) in enumerate(zip(network.layers, kernels, biases), 1):
+        channels, frames, columns = layer.shape
+        maps = np.random.default_rng(number).standard_normal((3, frames, columns, channels)).astype(np.float32)
+        for x in work.maps:
+            x[...] = np.nan
+        x = work.maps[number - 1]
+        x[...] = 0.0
+        x[1 : 1 + frames] = factory.tile(np.resize(maps, (block, *maps.shape[1:])))
+        for share in work.steps[number - 1]:
+            run(share)
+        expected = []
+        for x in maps:  # frames are rows here, columns in the oracles
+            y = oracles.convolve(x, kernel.transpose(1, 0, 2, 3)) + bias
+            y = np.maximum(oracles.batch_norm(y, norms[number]), 0.0) if layer.relu else y
+            expected.append(oracles.pool(y) if layer.pool else y)
+        expected = np.resize(expected, (block, *expected[0].shape))
+        tolerance = 2e-6 * np.abs(expected).max()
+        if number == 8:
+            np.testing.assert_allclose(work.tops.max(axis=0).T, expected.max(axis=(1, 2)), rtol=0, atol=tolerance)
+            break
+        out, (rows, columns) = work.maps[number], expected.shape[1:3]
+        found = factory.untile(out, out.shape[3] // block * 4, block)
+        np.testing.assert_allclose(found[:, 1 : 1 + rows, :columns], expected, rtol=0, atol=tolerance)
+        found[:, 1 : 1 + rows, :columns] = 0.0
+        assert not found.any()
 
 
 def test_entering():
     """Frames to rows, bands to columns; missing windows, and those that were there before, are zeros."""
     network = plan(factory.random_weights(**CASES["odd maps"]))
     logmel, x = random_logmel(ODD, network.block), workspace(network).maps[0]
+    x[...] = np.nan
     enter(x, logmel, network.block)
     first = factory.untile(x, 33, network.block)[:, 1:-1, :, 0]
     np.testing.assert_array_equal(first, logmel.swapaxes(1, 2))
@@ -158,29 +163,17 @@ def test_strips_on_threads_give_the_same_bytes(case, threads, monkeypatch):
     with parallel.spread(threads) as apply:
         for _ in range(3):
             assert forward(network, logmel, work, apply).tobytes() == expected.tobytes()
-    assert len(work.scratch) == threads
 
 
-def test_what_is_left_in_the_scratch_does_not_matter():
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_a_workspace_remembers_nothing(kernel, monkeypatch):
+    """Even when all of its maps and its scratch were full of what is no number."""
+    force(kernel, monkeypatch)
     network = plan(factory.random_weights(**CASES["odd maps"]))
     logmel, work = random_logmel(ODD, 3), workspace(network)
     expected = forward(network, logmel, work).tobytes()
-    work.scratch[0][:] = np.nan
+    assert np.isnan(forward(network, np.full_like(random_logmel(ODD, network.block), np.nan), work)).all()
     assert forward(network, logmel, work).tobytes() == expected
-
-
-@pytest.mark.parametrize("case", ["odd maps", "odd everywhere", "smallest map", "wide map"])
-def test_borders_of_maps_stay_zero(case):
-    """Rows above and below, the last of an odd number, and columns that fill up a tile."""
-    network = plan(factory.random_weights(**CASES[case]))
-    work = workspace(network)
-    for n in (network.block, 1):
-        forward(network, random_logmel(network.frontend, n, n), work)
-    for layer, x in zip(network.layers, work.maps):
-        _, frames, columns = layer.shape
-        maps = factory.untile(x, x.shape[3] // network.block * 4, network.block)
-        assert not maps[:, 0].any() and not maps[:, 1 + frames :].any() and not maps[:, :, columns:].any()
-        assert maps[0, 1 : 1 + frames, :columns].any()
 
 
 def test_no_windows_no_embeddings():

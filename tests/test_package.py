@@ -15,9 +15,33 @@ import edgel3_np
 PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 ALLOWED = {"numpy", "scipy", "soundfile"}
-STANDARD = {"argparse", "ast", "collections", "contextlib", "dataclasses", "fractions", "functools", "hashlib", "io"}
+STANDARD = {
+    "argparse",
+    "ast",
+    "cProfile",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "fractions",
+    "functools",
+    "hashlib",
+    "io",
+}
 STANDARD |= {"concurrent", "ctypes", "threading"}
-STANDARD |= {"itertools", "json", "math", "numbers", "os", "pathlib", "platform", "re", "secrets", "stat", "statistics"}
+STANDARD |= {
+    "itertools",
+    "json",
+    "math",
+    "numbers",
+    "os",
+    "pathlib",
+    "platform",
+    "pstats",
+    "re",
+    "secrets",
+    "stat",
+    "statistics",
+}
 STANDARD |= {"subprocess", "sys", "tempfile", "time", "types", "typing", "warnings", "zipfile"}
 
 

@@ -14,10 +14,10 @@ from edgel3_np import parallel
 
 
 def blas_threads():
-    control = parallel._control()
-    if control is None:
+    library = parallel._openblas()
+    if library is None:
         pytest.skip("NumPy's BLAS here is none whose threads can be set")
-    return control
+    return library[:2]
 
 
 def test_the_wheels_of_numpy_have_a_known_blas():
@@ -25,7 +25,8 @@ def test_the_wheels_of_numpy_have_a_known_blas():
     folders = [Path(np.__file__).parent.parent / "numpy.libs", Path(np.__file__).parent / ".dylibs"]
     if not any(list(folder.glob("*openblas*")) for folder in folders if folder.is_dir()):
         pytest.skip("this NumPy does not bring OpenBLAS")
-    assert parallel._control() is not None
+    assert parallel._openblas() is not None
+    assert parallel.blas().startswith("OpenBLAS")
 
 
 def test_threads_are_held_and_given_back():
@@ -74,7 +75,8 @@ def test_overlapping_calls_give_back_when_the_last_has_left():
 
 def test_without_control_everything_works(small_model, sweep, monkeypatch):
     expected = small_model.embed(sweep, 8000)
-    monkeypatch.setattr(parallel, "_control", lambda: None)
+    monkeypatch.setattr(parallel, "_openblas", lambda: None)
+    assert parallel.blas() == "unknown"
     found = small_model.embed(sweep, 8000)
     np.testing.assert_allclose(
         found.embedding, expected.embedding, rtol=0, atol=1e-5 * np.abs(expected.embedding).max()
@@ -134,6 +136,50 @@ def test_errors_come_through_and_leave_no_thread(threads):
     with pytest.raises(ValueError, match="five"):
         list(parallel.in_order(fail, range(20), threads))
     assert threading.active_count() == before
+
+
+def slow_squares(apply, n=20):
+    """Squares of numbers; the numbers in the order in which they were done; and how many were at work at a time."""
+    lock, done, busy, most = threading.Lock(), [], [0], [0]
+
+    def square(item):
+        with lock:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+        time.sleep(0.02 if item == 0 else 0.001)
+        with lock:
+            busy[0] -= 1
+            done.append(item)
+        return item * item
+
+    return list(apply(square, range(n))), done, most[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_spread_is_like_map(threads):
+    """In order, on so many threads at most, as often as one likes; and no thread is left."""
+    before = threading.active_count()
+    with parallel.spread(threads) as apply:
+        for _ in range(3):
+            squares, done, most = slow_squares(apply)
+            assert squares == [item * item for item in range(20)]
+            assert sorted(done) == list(range(20)) and (threads == 1) == (done[0] == 0)
+            assert most <= threads and (most > 1 or threads == 1)
+        assert list(apply(str, [])) == []
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_errors_come_through_spread(threads):
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError), parallel.spread(threads) as apply:
+        list(apply(lambda item: 1 // item, [2, 1, 0, 1, 2]))
+    assert threading.active_count() == before
+
+
+def test_one_thread_is_none_of_ours():
+    with parallel.spread(1) as apply:
+        assert apply is map
 
 
 def test_cores_are_shared_among_calls():

@@ -17,18 +17,19 @@ from matplotlib import pyplot
 
 import edgel3_np
 from edgel3_np.audio import open_audio
-from edgel3_np.melspectrogram import mel_filters, melspectrogram
+from edgel3_np.melspectrogram import melspectrogram
 from edgel3_np.resample import resample
 
 DEMO = Path(__file__).resolve().parent.parent / "docs" / "demo"
 
 
-def spectrogram(path, frontend):
+def spectrogram(path, network):
     """Log-mel of every second, side by side: shape (n_mels, frames)."""
+    frontend = network.frontend
     with open_audio(path) as (sr, blocks):
         mono = np.concatenate(list(resample(blocks, sr, frontend.sr)))
     windows = mono[: len(mono) // frontend.sr * frontend.sr].reshape(-1, frontend.sr)
-    return np.concatenate(list(melspectrogram(windows, frontend, mel_filters(frontend).astype(np.float64))), axis=1)
+    return np.concatenate(list(melspectrogram(windows, frontend, network.bands)), axis=1)
 
 
 def main():
@@ -40,7 +41,9 @@ def main():
         2, 1, figsize=(7, 8.2), height_ratios=(1, 3), sharex=True, layout="constrained"
     )
     frontend = model.frontend
-    above.imshow(spectrogram(DEMO / "street.flac", frontend), origin="lower", aspect="auto", extent=(0, END, 0, 64))
+    above.imshow(
+        spectrogram(DEMO / "street.flac", model.network), origin="lower", aspect="auto", extent=(0, END, 0, 64)
+    )
     hertz = np.array([0, 250, 500, 1000, 2000, 4000])
     top = np.log10(1 + frontend.sr / 2 / 700)
     above.set_yticks(64 * np.log10(1 + hertz / 700) / top, hertz)

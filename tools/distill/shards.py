@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edgel3_np import framing
-from edgel3_np.melspectrogram import mel_filters, melspectrogram
+from edgel3_np.melspectrogram import mel_bands, mel_filters, melspectrogram
 
 from .audio import FRONTEND, PACKAGES, SR, read_clips, read_packages
 from .synthetic import coloured_noise, synthetic
@@ -106,8 +106,9 @@ def load_training_clips(cache, packages):
 
 def log_mel(windows, mel, dtype=np.float16):
     """Log-mel spectrograms as the product computes them, then rounded to `dtype`: (n, 8000) -> (n, 64, 50)."""
+    bands = mel_bands(mel)
     parts = [windows[i : i + FRONTEND_BATCH] for i in range(0, len(windows), FRONTEND_BATCH)]
-    return np.concatenate([melspectrogram(part, FRONTEND, mel) for part in parts]).astype(dtype)
+    return np.concatenate([melspectrogram(part, FRONTEND, bands) for part in parts]).astype(dtype)
 
 
 def embed(run, logmel, batch=32):
