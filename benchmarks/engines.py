@@ -17,7 +17,7 @@ from edgel3_np.models import load_model
 from edgel3_np.plan import fold, plan
 from edgel3_np.weights import load_weights
 
-BATCHES = (1, 8, 64)  # each engine runs with the one that suits it best
+BATCHES = (8, 64)  # of many windows; each engine runs with the one that suits it best
 
 
 def layers_of(weights):
@@ -148,7 +148,7 @@ def timed(function):
 
 def best_way(runs, x):
     """The fastest function and batch size for these windows, tried twice each."""
-    ways = [(run, batch) for run in runs for batch in BATCHES if batch == 1 or batch <= len(x)]
+    ways = [(run, batch) for run in runs for batch in sorted({min(batch, len(x)) for batch in BATCHES})]
     return min(ways, key=lambda way: min(timed(lambda: in_batches(way[0], x, way[1])) for _ in range(2)))
 
 

@@ -16,7 +16,7 @@ from .resample import resample
 
 # Windows in a piece of work: a few blocks, so that windows that overlap can share their frames; fewer where they lie
 # far apart: the samples under a piece are held in memory
-BLOCKS, SAMPLES = 2, 1 << 22
+BLOCKS, SAMPLES = 2, 1 << 19
 
 
 class Embedding(NamedTuple):
@@ -59,9 +59,10 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=No
     framing = framing_of(network, hop_size, center)
     seen, spare = Seen(), []  # spare: workspaces not in use
 
-    def embed_piece(piece):
+    def embed_piece(numbered):
+        index, piece = numbered
         work = spare.pop() if spare else workspace(network)
-        embedding = embed_windows(network, piece, work, framing.hop)  # (b, dim)
+        embedding = embed_windows(network, piece, work, framing.hop, index * framing.batch)  # (b, dim)
         spare.append(work)
         return embedding
 
@@ -71,9 +72,10 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=No
         head = list(islice(pieces, 2))
         if len(head) == network.block == 1:  # no windows to share out: threads share the strips of each layer
             with parallel.spread(threads) as apply:
-                parts = [embed_windows(network, head[0], workspace(network, threads), framing.hop, apply)]
+                parts = [embed_windows(network, head[0], workspace(network, threads), framing.hop, apply=apply)]
         else:
-            parts = list(parallel.in_order(embed_piece, chain(head, pieces), threads if len(head) > 1 else 1))
+            threads = threads if len(head) > 1 else 1
+            parts = list(parallel.in_order(embed_piece, enumerate(chain(head, pieces)), threads))
     seen.report(framing.window)
     embedding = np.concatenate(parts)
     return Embedding(embedding, timestamps(len(embedding), framing.hop, hop_size, framing.window))
@@ -85,10 +87,10 @@ def windows_of(network, blocks, sr, framing, seen):
     return windows(mono, framing.window, framing.hop, framing.front, framing.batch)
 
 
-def embed_windows(network, piece, work, hop, apply=map):
-    """Embeddings of a batch of windows `hop` samples apart: (b, window) -> (b, dim)."""
+def embed_windows(network, piece, work, hop, first=0, apply=map):
+    """Embeddings of windows `hop` samples apart, of which one is number `first`: (b, window) -> (b, dim)."""
     logmel = melspectrogram(piece, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
-    embedding = forward(network, logmel, work, apply)
+    embedding = forward(network, logmel, work, apply, first)
     if not np.isfinite(embedding).all():
         raise EdgeL3Error("model: expected finite embeddings, found overflow: its weights are no trained network's")
     return embedding

@@ -46,11 +46,12 @@ def workspace(network, threads=1):
     return Workspace(tuple(maps), tuple(steps), best)
 
 
-def forward(network, logmel, work, apply=map):
+def forward(network, logmel, work, apply=map, first=0):
     """Embeddings of a batch of spectrograms.
 
-    Windows are computed in blocks of one size, the last filled up, so that an embedding has the same bytes in any
-    batch.
+    Windows are computed in blocks of one size, the ends filled up, each at the place in its block that its number in
+    the signal gives it: products round the columns at their edges otherwise than those within. So an embedding has the
+    same bytes in any batch.
 
     Parameters
     ----------
@@ -59,27 +60,30 @@ def forward(network, logmel, work, apply=map):
     work : Workspace
     apply : callable
         Like `map`: takes the steps of each thread's strips.
+    first : int >= 0
+        Number of the first of these windows in its signal.
 
     Returns
     -------
     embedding : np.ndarray [shape=(b, dim), float32]
     """
     embedding = np.empty((len(logmel), network.dim), np.float32)
-    for start in range(0, len(logmel), network.block):
-        windows = logmel[start : start + network.block]
-        enter(work.maps[0], windows * network.scale + network.shift, network.block)
+    for start in range(-(first % network.block), len(logmel), network.block):
+        place, part = max(-start, 0), slice(max(start, 0), start + network.block)
+        windows = logmel[part]
+        enter(work.maps[0], windows * network.scale + network.shift, network.block, place)
         for shares in work.steps:
             for _ in apply(run, shares):
                 pass
-        embedding[start : start + network.block] = work.tops.max(axis=0).T[: len(windows)]  # global max-pool
+        embedding[part] = work.tops.max(axis=0).T[place : place + len(windows)]  # global max-pool
     return embedding
 
 
-def enter(x, logmel, block):
-    """Lay spectrograms (b, n_mels, n_frames), b <= block, out as the first map; zeros stand in for missing ones."""
+def enter(x, logmel, block, place=0):
+    """Lay spectrograms (b, n_mels, n_frames) out as the first map, from a place in the block on; the rest is zeros."""
     b, columns, frames = logmel.shape
     rows = np.zeros((frames, 4 * tiles(columns), block), np.float32)
-    rows[:, :columns, :b] = logmel.transpose(2, 1, 0)
+    rows[:, :columns, place : place + b] = logmel.transpose(2, 1, 0)
     x[0], x[1 + frames :] = 0.0, 0.0
     inner = x[1 : 1 + frames, :, 0].reshape(frames, 4, -1, block)  # (frames, 4, tiles, block)
     inner[...] = rows.reshape(frames, -1, 4, block).swapaxes(1, 2)

@@ -54,7 +54,8 @@ class Stream:
 
     def __init__(self, model, sr, *, hop_size=0.1, center=True):
         self._network, self._sr = model.network, check_sr(sr)
-        self._framing = framing_of(self._network, hop_size, center)._replace(batch=1)
+        framing = framing_of(self._network, hop_size, center)
+        self._framing = framing._replace(batch=min(framing.batch, self._network.block))
         self._work, self._seen, self._queue = workspace(self._network), Seen(), deque()
         self._fed, self._given, self._ended = 0, 0, False
         self._pieces = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._seen)
@@ -141,7 +142,8 @@ class Stream:
             for piece in self._pieces:
                 if piece is None:
                     break
-                parts.append(embed_windows(self._network, piece, self._work, self._framing.hop))  # (1, dim)
+                first = self._given + sum(map(len, parts))
+                parts.append(embed_windows(self._network, piece, self._work, self._framing.hop, first))  # (b, dim)
         return self._result(parts)
 
     def _result(self, parts):

@@ -152,6 +152,21 @@ def test_bytes_do_not_depend_on_other_windows(case):
         assert forward(network, others, work)[place].tobytes() == together[block + place].tobytes()
 
 
+@pytest.mark.parametrize("case", ["relu", "sparse", "odd maps", "blocks of odd length"])
+def test_a_window_has_the_same_bytes_in_any_batch(case):
+    """Given its number in the signal, which says where in its block it goes."""
+    network = plan(factory.random_weights(**CASES[case]))
+    logmel, work = random_logmel(network.frontend, 2 * network.block + 3), workspace(network)
+    together = forward(network, logmel, work)
+    for sizes in ([1], [3, 4], [network.block], [network.block + 1, 2]):
+        parts, first = [], 0
+        while first < len(logmel):
+            size = sizes[len(parts) % len(sizes)]
+            parts.append(forward(network, logmel[first : first + size], work, first=first))
+            first += size
+        assert np.concatenate(parts).tobytes() == together.tobytes()
+
+
 @pytest.mark.parametrize("case", ["relu", "sparse", "odd maps", "linear"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_strips_on_threads_give_the_same_bytes(case, threads, monkeypatch):
