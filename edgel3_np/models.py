@@ -1,9 +1,9 @@
 """Models by name: finding, loading and listing them; and `embed`, which most people need and no more."""
 
+import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from .embedding import embed_with
@@ -173,20 +173,25 @@ def list_models():
     models : dict of str to Path
         Names and weight files, first of that name in search order. The files have not been read.
     """
+    from pathlib import Path  # here: it takes a while to import
+
+    return {name: Path(path) for name, path in _installed().items()}
+
+
+def _installed():
     found = {}
     for directory in _directories():
-        if directory.is_dir():
-            for path in sorted(directory.glob("*.npz")):
-                found.setdefault(path.stem, path)
+        for path in sorted(glob.glob(os.path.join(glob.escape(directory), "*.npz"))):
+            found.setdefault(os.path.basename(path)[: -len(".npz")], path)
     return found
 
 
 def find_model(model):
-    """The path of a model given by name or path."""
+    """The path of a model given by name or path, as text."""
     text = os.fsdecode(model)
     if isinstance(model, os.PathLike) or os.path.basename(text) != text or text.endswith(".npz"):
-        return Path(model)
-    installed = list_models()
+        return text
+    installed = _installed()
     if text in installed:
         return installed[text]
     have = ", ".join(installed) or "none"
@@ -212,8 +217,9 @@ def find_model(model):
 def _directories():
     """Where named models are looked for, in order."""
     variable = os.environ.get(PATH_VARIABLE, "")
-    package = Path(__file__).parent
-    directories = [Path(part) for part in variable.split(os.pathsep) if part] + [package / "_weights"]
-    if (package.parent / "setup.cfg").is_file():  # a checkout that has not been installed
-        directories.append(package.parent / "weights")
+    package = os.path.dirname(os.path.abspath(__file__))
+    directories = [part for part in variable.split(os.pathsep) if part] + [os.path.join(package, "_weights")]
+    checkout = os.path.dirname(package)
+    if os.path.isfile(os.path.join(checkout, "setup.cfg")):  # that has not been installed
+        directories.append(os.path.join(checkout, "weights"))
     return directories

@@ -6,12 +6,12 @@ thread. So while we compute, NumPy's OpenBLAS is held to one thread, and windows
 """
 
 import ctypes
+import glob
 import os
 import threading
 from collections import deque
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -57,12 +57,11 @@ def _openblas():
 
     These are not part of NumPy's interface; without them everything works, with BLAS's own threads.
     """
-    package = Path(np.__file__).parent
-    folders = [package.parent / "numpy.libs", package / ".libs", package / ".dylibs"]
-    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*openblas*"))]
-    for path in paths:
+    package = glob.escape(os.path.dirname(np.__file__))
+    folders = [os.path.join(package, *parts) for parts in ((os.pardir, "numpy.libs"), (".libs",), (".dylibs",))]
+    for path in [path for folder in folders for path in sorted(glob.glob(os.path.join(folder, "*openblas*")))]:
         try:
-            library = ctypes.CDLL(str(path))  # NumPy has loaded it already: this is the same one
+            library = ctypes.CDLL(path)  # NumPy has loaded it already: this is the same one
         except OSError:
             continue
         for symbol in _SYMBOLS:

@@ -8,7 +8,6 @@ For a ratio of rates p / q in lowest terms, the weights repeat every p outputs: 
 here to a group of P outputs (a multiple of p) at a time, as a few matrix products with groups of Q inputs.
 """
 
-from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple, Optional
 
@@ -111,6 +110,8 @@ def _table():
 @lru_cache(maxsize=8)
 def _plan(sr, target_sr):
     """How to resample between two rates; what does not depend on the signal, the filter bank above all."""
+    from fractions import Fraction  # here: it takes a while to import
+
     ratio = Fraction(target_sr, sr)
     p, q = ratio.numerator, ratio.denominator
     scale = min(1.0, target_sr / sr)

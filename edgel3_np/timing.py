@@ -208,8 +208,8 @@ def check(name):
         x = np.maximum(x, 0.0) if layer.relu else x
         if layer.pool:
             x = x[: frames // 2 * 2, : columns // 2 * 2].reshape(frames // 2, 2, columns // 2, 2, -1).max(axis=(1, 3))
-    golden = path.with_suffix(".golden.npy")
-    golden = np.load(golden, allow_pickle=False) if golden.is_file() else None
+    golden = os.path.splitext(path)[0] + ".golden.npy"
+    golden = np.load(golden, allow_pickle=False) if os.path.isfile(golden) else None
     return {
         "difference": _difference(found, x.max(axis=(0, 1))),
         "golden": None if golden is None else _difference(found, golden),

@@ -24,6 +24,7 @@ STANDARD = {
     "dataclasses",
     "fractions",
     "functools",
+    "glob",
     "hashlib",
     "io",
 }
