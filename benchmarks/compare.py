@@ -11,24 +11,22 @@ cores. Before anything is timed, all must agree with ours to 1e-4 of an embeddin
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import curves
 import networks
 import numpy as np
 import startup
-from engines import ENGINES
+from engines import installed
 
 from edgel3_np import load_model
 from edgel3_np.melspectrogram import melspectrogram
-from edgel3_np.timing import environment, synthesise, time_layers
+from edgel3_np.timing import environment, measure, synthesise, time_layers, variables
 
 HERE = Path(__file__).resolve().parent
 AGREE = 1e-4
@@ -39,14 +37,13 @@ class Worker:
     """An engine in another process."""
 
     def __init__(self, engine):
-        path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "engines.py"), engine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             universal_newlines=True,
-            env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**variables(), "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
     def ask(self, **request):
@@ -67,11 +64,6 @@ class Worker:
 def say(text):
     """Tell how far we are."""
     print(text, file=sys.stderr, flush=True)
-
-
-def installed():
-    """Engines that can be timed here."""
-    return [name for name in ENGINES if find_spec(name) and (name != "openvino" or find_spec("onnx"))]
 
 
 def windows_for(model):
@@ -152,12 +144,7 @@ def ratio(times, ours):
 def sgemm_peak():
     """GFLOP/s of large float32 products on all cores."""
     x = np.ones((1536, 1536), np.float32)
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        x @ x
-        times.append(time.perf_counter() - start)
-    return 2 * len(x) ** 3 / min(times) / 1e9
+    return 2 * len(x) ** 3 / measure(lambda: x @ x, 12)["min"] / 1e6
 
 
 def table(heads, rows):
@@ -195,9 +182,7 @@ def limit_table(results, layers, peak):
 
 def report(results, layers, starts, pictures, peak, options):
     """Lines of RESULTS.md."""
-    from importlib.metadata import version
-
-    facts = {**environment(), **{name: version(PACKAGES.get(name, name)) for name in installed()}}
+    facts = {**environment(), **installed()}
     many, one = list(OURS), list(OURS)[:1]
     yield "# Results"
     yield ""
@@ -247,9 +232,6 @@ def report(results, layers, starts, pictures, peak, options):
         yield f"![{title}]({path})"
         yield ""
         yield from lines
-
-
-PACKAGES = {"tensorflow": "tensorflow-cpu"}  # names on the package index, where they differ
 
 
 def main(arguments=None):

@@ -1,15 +1,13 @@
 """Curves for RESULTS.md: cost against sparsity, length of audio and number of threads; used by compare.py."""
 
 import os
-import statistics
-import time
 
 import networks
 import numpy as np
 
 from edgel3_np import convolution, load_model, parallel
 from edgel3_np.plan import choose_block, choose_pairs, estimate, tiles
-from edgel3_np.timing import synthesise
+from edgel3_np.timing import measure, synthesise
 
 SPARSITIES = (0, 50, 80, 85, 90, 93, 95, 96, 97, 98, 99)  # per cent
 # (channels, frames, mels), filters: conv3 and conv6 of the 48 kHz networks, conv4 and conv6 of sea-64
@@ -34,12 +32,7 @@ def kernel_time(kernel, shape, filters, sparsity):
     x = np.random.default_rng(0).random((2 * pairs + 2, 4, channels, lanes), np.float32)
     scratch = np.empty(convolution.scratch_size(channels, filters, lanes, pairs), np.float32)
     steps = list(convolution.KERNELS[kernel](weights, x, block, scratch))
-    times = []
-    for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
-        convolution.run(steps)
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times[1:]) / block * frames / (2 * pairs)
+    return measure(lambda: convolution.run(steps), ROUNDS)["min"] / block * frames / (2 * pairs)
 
 
 def against_sparsity(axes):
@@ -73,12 +66,13 @@ def against_sparsity(axes):
 
 def embed_rate(model, seconds, hop_size, threads=None):
     """Windows a second: the median of some rounds."""
-    audio, rates = synthesise(model.sr, float(seconds)), []
-    for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
-        n = len(model.embed(audio, model.sr, hop_size=hop_size, threads=threads).embedding)
-        rates.append(n / (time.perf_counter() - start))
-    return statistics.median(rates[1:])
+    audio, counts = synthesise(model.sr, float(seconds)), []  # windows of each call, all equal
+
+    def embed():
+        counts.append(len(model.embed(audio, model.sr, hop_size=hop_size, threads=threads).embedding))
+
+    took = measure(embed, ROUNDS)["median"]
+    return 1e3 * counts[0] / took
 
 
 def against_length(axis, model):

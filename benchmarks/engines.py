@@ -10,6 +10,8 @@ A worker reads requests, one JSON object a line, and answers each with one:
 import json
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -132,6 +134,21 @@ def tensorflow_function(weights):
 
 
 ENGINES = {"onnxruntime": onnxruntime, "openvino": openvino, "torch": pytorch, "tensorflow": tensorflow}
+
+
+def installed():
+    """Engines that can be timed here: name to version."""
+    names = [name for name in ENGINES if find_spec(name)]
+    return {name: _version(name) for name in names if find_spec("onnx") or name not in ("onnxruntime", "openvino")}
+
+
+def _version(name):
+    for package in (name, f"{name}-cpu", f"{name}-gpu"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
 
 
 def in_batches(run, x, batch):

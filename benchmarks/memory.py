@@ -8,7 +8,7 @@ from pathlib import Path
 import soundfile
 
 from edgel3_np import load_model
-from edgel3_np.timing import environment, in_a_new_process, peak_memory, synthesise
+from edgel3_np.timing import environment, peak_memory, synthesise
 
 LENGTHS = (10, 60, 600)  # seconds, multiples of ten
 
@@ -18,8 +18,7 @@ def main():
     name = sys.argv[1] if len(sys.argv) > 1 else "pico-64"
     model = load_model(name)
     print(", ".join(f"{key} {value}" for key, value in environment().items()))
-    alone = "import edgel3_np; print(next(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line))"
-    print(f"{model.name}: import alone {int(in_a_new_process(alone)) / 1024:.0f} MiB")
+    print(f"{model.name}: import alone {peak_memory():.0f} MiB")
     with tempfile.TemporaryDirectory() as directory:
         for seconds in map(int, sys.argv[2:] or LENGTHS):
             path = Path(directory) / f"{seconds}.wav"

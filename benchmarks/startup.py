@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from engines import installed, tensorflow_function, to_onnx
 
 from edgel3_np import list_models
 from edgel3_np.melspectrogram import mel_filters
 from edgel3_np.plan import plan
-from edgel3_np.timing import synthesise
+from edgel3_np.timing import synthesise, variables
 from edgel3_np.weights import load_weights
 
 OURS = "import sys, edgel3_np; print(edgel3_np.embed(sys.argv[1], hop_size=1.0, center=False).embedding[0, 0])"
@@ -52,8 +53,6 @@ print(tf.saved_model.load("network").run(x[None, :, :, None]).numpy()[0, 0])
 
 def prepare(folder):
     """Write what the scripts read."""
-    from engines import tensorflow_function, to_onnx
-
     weights = load_weights(list_models()["pico-64"])
     network = plan(weights)
     soundfile.write(folder / "second.wav", synthesise(8000, 1.0), 8000, "FLOAT")
@@ -77,21 +76,20 @@ def compare(rounds, folder):
     RuntimeError
         A script's embedding is another than ours.
     """
-    with_engine = {name: script for name, script in SCRIPTS.items() if find_spec(name)}
-    path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
-    variables = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with_engine = {name: script for name, script in SCRIPTS.items() if name == "edgel3_np" or name in installed()}
+    environment = {**variables(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     # in another process: an engine that is loaded keeps threads
     code = "import sys, pathlib, startup; startup.prepare(pathlib.Path(sys.argv[1]))"
-    here = os.pathsep.join([str(Path(__file__).resolve().parent), path])
+    here = os.pathsep.join([str(Path(__file__).resolve().parent), environment["PYTHONPATH"]])
     subprocess.run(
-        [sys.executable, "-c", code, str(folder)], check=True, env={**variables, "PYTHONPATH": here}, stdout=2
+        [sys.executable, "-c", code, str(folder)], check=True, env={**environment, "PYTHONPATH": here}, stdout=2
     )
     times, values = {name: [] for name in with_engine}, {}
     for number in range(rounds + 1):
         for name, script in with_engine.items():
             command = [sys.executable, "-c", script, "second.wav"]
             start = time.perf_counter()
-            ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=folder, env=variables)
+            ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=folder, env=environment)
             if number:
                 times[name].append(time.perf_counter() - start)
             values[name] = float(ran.stdout)

@@ -66,7 +66,8 @@ def prepare(kernel, taps, bias):
 
         matrix = csr_matrix(_entries(taps, bias), (4 * filters, 18 * channels + 1), np.float32)
         matrix.sort_indices()
-        return _read_only(matrix.data, matrix.indices, matrix.indptr) and matrix
+        _read_only(matrix.data, matrix.indices, matrix.indptr)
+        return matrix
     if kernel == "direct":
         matrix = np.zeros((4 * filters, 18 * channels + 1), np.float32)
         values, where = _entries(taps, bias)

@@ -88,7 +88,7 @@ def windows_of(network, blocks, sr, framing, seen):
 
 
 def embed_windows(network, piece, work, hop, first=0, apply=map):
-    """Embeddings of windows `hop` samples apart, of which one is number `first`: (b, window) -> (b, dim)."""
+    """Embeddings of windows `hop` samples apart, numbered from `first` on: (b, window) -> (b, dim)."""
     logmel = melspectrogram(piece, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
     embedding = forward(network, logmel, work, apply, first)
     if not np.isfinite(embedding).all():

@@ -11,6 +11,7 @@ from .parallel import one_blas_thread
 from .weights import to_dense
 
 EPSILON = 1e-3  # of every batch norm
+POOLED = (2, 4, 6)  # convolutions that a max-pool follows
 # The cost model: what one thread does in a microsecond, as measured with AVX2 (see benchmarks/RESULTS.md). Nothing is
 # timed when a model is loaded: it gets the same kernels, and so gives the same bytes, every time.
 DENSE, DENSE_HALF = 80e3, 20  # floating-point operations of a product of a long inner dimension; length for half of it
@@ -129,9 +130,6 @@ def _plan(weights):
     return Network(frontend, bands, np.float32(scale[0]), np.float32(shift[0]), tuple(layers), block)
 
 
-POOLED = (2, 4, 6)  # convolutions that a max-pool follows
-
-
 def tiles(columns):
     """Tiles of four that cover so many columns."""
     return -(-columns // 4)
@@ -181,10 +179,9 @@ def estimate(kernel, shape, filters, density):
     """
     channels, frames, columns = shape
     n = frames * tiles(columns)  # tiles in all rows
-    inner = {"direct": 18 * channels, "sparse": np.inf, "winograd1": 3 * channels, "winograd2": channels}[kernel]
-    cost = (
-        operations(kernel, shape, filters, density) / (CSR if kernel == "sparse" else DENSE) * (1 + DENSE_HALF / inner)
-    )
+    inner = {"direct": 18 * channels, "winograd1": 3 * channels, "winograd2": channels}.get(kernel)
+    rate = CSR if kernel == "sparse" else DENSE / (1 + DENSE_HALF / inner)
+    cost = operations(kernel, shape, filters, density) / rate
     if kernel == "winograd1":
         return cost + n * ((6 * channels + 4 * filters) / MATMUL + 2 * channels / ADD)
     if kernel == "winograd2":

@@ -221,19 +221,29 @@ def _difference(found, expected):
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def peak_memory(audio, name):
-    """Peak resident memory of a new process that embeds a sound with a hop of 1 s, in MiB; None where unknown."""
-    code = "import sys, edgel3_np\nedgel3_np.embed(sys.argv[1], model=sys.argv[2], hop_size=1.0)\n"
+def peak_memory(*arguments):
+    """Peak resident memory of a new process, in MiB; None where unknown.
+
+    It embeds the sound file that the first argument names, with the model that the second does, hop 1 s; without
+    arguments it imports the package and no more.
+    """
+    code = "import sys, edgel3_np\n"
+    code += "if len(sys.argv) > 1: edgel3_np.embed(sys.argv[1], model=sys.argv[2], hop_size=1.0)\n"
     # not getrusage, whose peak a child inherits from its parent
     code += "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-    return int(in_a_new_process(code, audio, name)) / 1024 if os.path.exists("/proc/self/status") else None
+    return int(in_a_new_process(code, *arguments)) / 1024 if os.path.exists("/proc/self/status") else None
 
 
 def in_a_new_process(code, *arguments):
     """Run Python code that uses this package; return what it prints."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=variables()).stdout
+
+
+def variables():
+    """Environment variables for a new process, so that it imports this copy of the package."""
     path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
-    command, variables = [sys.executable, "-c", code, *arguments], {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=variables).stdout
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _read(audio):
