@@ -1,9 +1,22 @@
 """L3 audio embeddings in NumPy: EdgeL3 and SEA models without a deep-learning framework."""
 
+from .collection import embed_files
 from .embedding import Embedding
 from .errors import EdgeL3Error, EdgeL3Warning
+from .jobs import Report
 from .models import Model, embed, list_models, load_model
 from .stream import Stream
 
 __version__ = "0.1.0"
-__all__ = ["EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed", "list_models", "load_model"]
+__all__ = [
+    "EdgeL3Error",
+    "EdgeL3Warning",
+    "Embedding",
+    "Model",
+    "Report",
+    "Stream",
+    "embed",
+    "embed_files",
+    "list_models",
+    "load_model",
+]

@@ -133,7 +133,8 @@ def to_mono(samples, start, sr, name):
         first = int(bad.argmax())
         raise EdgeL3Error(
             f"{name}: expected finite samples (at most {MAX_ABS:g}), found {samples[first].max()} at "
-            f"{(start + first) / sr:.6f} s (sample {start + first}); repair the recording or cut it there"
+            f"{(start + first) / sr:.6f} s (sample {start + first}); repair the recording or cut it there",
+            kind="bad samples",
         )
     return mono
 
@@ -156,9 +157,10 @@ def _open_regular_file(path):
         if stat.S_ISREG(mode):
             return open(path, "rb")  # noqa: SIM115 the caller closes it
     except (OSError, ValueError) as error:
-        raise EdgeL3Error(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    kind = "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-    raise EdgeL3Error(f"{name}: expected an audio file, found {kind}")
+        reason = getattr(error, "strerror", None) or error
+        raise EdgeL3Error(f"{name}: cannot be read: {reason}", kind="unreadable") from error
+    found = "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+    raise EdgeL3Error(f"{name}: expected an audio file, found {found}", kind="unreadable")
 
 
 class _Quiet:
@@ -179,7 +181,10 @@ def _sound_file(handle, name, sr):
     try:
         opened = soundfile.SoundFile(handle)
     except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
-        raise EdgeL3Error(f"{name}: expected a sound file that libsndfile reads; found: {error}") from error
+        found = getattr(error, "error_string", error)  # without our object's name
+        raise EdgeL3Error(
+            f"{name}: expected a sound file that libsndfile reads; found: {found}", kind="not audio"
+        ) from error
     with opened:
         if not 1 <= opened.channels <= MAX_CHANNELS:
             raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, found {opened.channels}")
@@ -195,7 +200,7 @@ def _file_blocks(opened, sr, name):
         try:
             samples = opened.read(frames, dtype="float64", always_2d=True)
         except Exception as error:
-            raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}") from error
+            raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}", kind="damaged") from error
         if not len(samples):
             return
         yield to_mono(samples, start, sr, name)

@@ -1,23 +1,20 @@
 """The command line: `python -m edgel3_np` and the script `edgel3-np`."""
 
 import argparse
+import json
 import math
-import os
 import sys
-import warnings
-from pathlib import Path
+from contextlib import ExitStack, closing
 
 from . import __version__
-from .errors import EdgeL3Error, EdgeL3Warning
+from .collection import check_executor, find_jobs, reports
+from .errors import EdgeL3Error
 from .metadata import CONTRACT
-from .models import DEFAULT, PATH_VARIABLE, list_models, load_model
-from .output import save_embedding
+from .models import DEFAULT, PATH_VARIABLE, list_models
+from .progress import Totals, display
 from .weights import load_weights
 
 OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
-# What counts as audio in a directory (a file named on the command line is tried whatever its name)
-SUFFIXES = {f".{name}" for name in ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc")}
-SUFFIXES |= {f".{name}" for name in ("au", "snd", "caf", "w64", "rf64")}
 UPSTREAM = {"model_type": "sparse", "emb_dim": 512, "retrain_type": "ft", "model_sparsity": "95.45"}
 
 
@@ -36,42 +33,65 @@ def main(arguments=None):
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    say = (lambda message: None) if options.quiet else (lambda message: print(message, file=sys.stderr))
     if options.list_models:
         return _print_models()
     if not options.inputs:
         parser.error("expected at least one INPUT: an audio file or a directory of them")
     try:
-        model = load_model(_model_name(options))
-        files, failures = _files(options.inputs), 0
+        check_executor(None, options.jobs, 1)
+        count, jobs, problems = find_jobs(
+            options.inputs,
+            options.output_dir,
+            options.recursive,
+            options.suffix,
+            options.shard,
+            model=_model_name(options),
+            hop_size=options.hop_size,
+            center=not options.no_centering,
+            threads=options.threads or (1 if options.jobs > 1 else None),
+            resume=options.resume,
+        )
+        manifest = open(options.manifest, "a", encoding="utf-8") if options.manifest else None  # noqa: SIM115
     except (EdgeL3Error, OSError) as error:
         print(f"edgel3-np: {error}", file=sys.stderr)
         return USAGE
-    if not files:
-        print(f"edgel3-np: no audio files in {', '.join(options.inputs)}", file=sys.stderr)
-        return NO_INPUTS
-    outputs = {}
-    try:
-        for number, file in enumerate(files, 1):
-            output = _output_path(file, options.output_dir, options.suffix)
-            try:
-                if output in outputs:
-                    raise EdgeL3Error(
-                        f"{file}: its output {output} was just written for {outputs[output]}; use -o or -x"
-                    )
-                count = _embed_file(model, file, output, options)
-            except (EdgeL3Error, OSError) as error:
-                failures += 1
-                print(f"[{number}/{len(files)}] failed: {_reason(error, file)}", file=sys.stderr)
-            else:
-                outputs[output] = file
-                say(f"[{number}/{len(files)}] {file} -> {output} ({count} embeddings)")
-    except KeyboardInterrupt:
-        print(f"edgel3-np: interrupted; {len(outputs)} of {len(files)} files are done and whole", file=sys.stderr)
+    with manifest or ExitStack():
+        if not count and not problems:
+            print(f"edgel3-np: no audio files in {', '.join(options.inputs)}", file=sys.stderr)
+            return NO_INPUTS
+        return _run(options, count + len(problems), jobs, problems, manifest)
+
+
+def _run(options, count, jobs, problems, manifest):
+    """Do the jobs, show how far they are, and return the exit code."""
+    totals, interrupted = Totals(), False
+    shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
+    with display(count, shown) as (update, say):
+        try:
+            with closing(reports(jobs, problems, jobs=options.jobs)) as done:
+                for report in done:
+                    totals.add(report)
+                    line = json.dumps(report._asdict())
+                    if manifest:
+                        print(line, file=manifest, flush=True)
+                    if options.json:
+                        print(line, flush=True)
+                    if report.status == "failed":
+                        say(f"failed: {report.reason}")
+                    elif not options.quiet:
+                        for remark in report.remarks:
+                            say(f"{report.input}: warning: {remark}")
+                    update(totals)
+                    if options.strict and report.status == "failed":
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        print(f"edgel3-np: interrupted; what is done is whole: {totals.summary()}", file=sys.stderr)
         return INTERRUPTED
-    if failures:
-        print(f"edgel3-np: {failures} of {len(files)} files failed", file=sys.stderr)
-    return SOME_FAILED if failures else OK
+    if not options.quiet or totals.kinds:
+        print(f"edgel3-np: {totals.summary()}", file=sys.stderr)
+    return SOME_FAILED if totals.kinds else OK
 
 
 def _parser():
@@ -83,27 +103,39 @@ def _parser():
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add("inputs", nargs="*", metavar="INPUT", help="audio file, or directory whose audio files are taken")
+    add("-r", "--recursive", action="store_true", help="look into the directories of directories too")
     add(
-        "inputs",
-        nargs="*",
-        metavar="INPUT",
-        help="audio file, or directory whose audio files are taken (not recursively)",
+        "-o",
+        "--output-dir",
+        metavar="DIR",
+        help="where to write, in a tree like that of the inputs (default: next to each); made if missing",
     )
-    add("-o", "--output-dir", metavar="DIR", help="where to write (default: next to each input); made if missing")
     add("-x", "--suffix", metavar="TEXT", help="write <name>_TEXT.npz instead of <name>.npz")
     add("-m", "--model", metavar="NAME|PATH", help=f"model to use: a name or an npz file (default: {DEFAULT})")
-    add(
-        "-t",
-        "--hop-size",
-        type=_seconds,
-        default=0.1,
-        metavar="S",
-        help="seconds between windows (default: %(default)s)",
-    )
+    add("-t", "--hop-size", type=_seconds, default=0.1, metavar="S", help="seconds between windows (default: 0.1)")
     add("-n", "--no-centering", action="store_true", help="start window i at i * hop instead of centring it there")
-    add("-q", "--quiet", action="store_true", help="say nothing but errors")
-    add("--list-models", action="store_true", help="print the installed models and exit")
     add("--version", action="version", version=f"edgel3-np {__version__} (numeric contract {CONTRACT})")
+    add("--list-models", action="store_true", help="print the installed models and exit")
+    add = parser.add_argument_group("collections").add_argument
+    add("-j", "--jobs", type=_positive, default=1, metavar="N", help="processes, each with a file of its own")
+    add("--threads", type=_positive, metavar="N", help="threads a file (default: one a core; with --jobs, one)")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave alone what was made with the same weights and options from the same files (default: do)",
+    )
+    add("--shard", type=_shard, default=(1, 1), metavar="K/N", help="do part K of N, for N machines that share it")
+    add("--manifest", metavar="FILE", help="append a line of JSON for each file (input, output, status, reason, ...)")
+    add("--json", action="store_true", help="print those lines to stdout")
+    add("--strict", action="store_true", help="stop at the first file that fails")
+    add(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show how far it is (default: if stderr is a terminal); a bar with tqdm, otherwise lines",
+    )
+    add("-q", "--quiet", action="store_true", help="say nothing but errors")
     upstream = parser.add_argument_group(
         "upstream's way of naming a released model",
         "any of these replaces --model; the others then have these defaults",
@@ -114,6 +146,19 @@ def _parser():
     add("-retrain", "--retrain-type", choices=["ft", "kd"], help="of a sparse model (default: ft)")
     add("-sp", "--model-sparsity", choices=["95.45", "53.5", "63.5", "72.3", "87.0"], help="likewise (default: 95.45)")
     return parser
+
+
+def _positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
+
+
+def _shard(text):
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"expected K/N with 1 <= K <= N, such as 2/8, found {text!r}")
+    return int(part), int(parts)
 
 
 def _seconds(text):
@@ -150,43 +195,3 @@ def _print_models():
             facts = f"not usable: {error}"
         print(f"{name:18} {facts}  {path}")
     return OK
-
-
-def _files(inputs):
-    """Files named, and audio files in directories named, once each and in order."""
-    files = {}
-    for entry in inputs:
-        path = Path(entry)
-        found = [path]
-        if path.is_dir():
-            found = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and child.is_file())
-        files.update(dict.fromkeys(found))
-    return list(files)
-
-
-def _output_path(file, output_dir, suffix):
-    name = f"{file.stem}_{suffix}.npz" if suffix else f"{file.stem}.npz"
-    return (Path(output_dir) if output_dir else file.parent) / name
-
-
-def _embed_file(model, file, output, options):
-    """Embed one file, write the result, and return how many embeddings there are."""
-    os.makedirs(output.parent, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", EdgeL3Warning)
-        warnings.showwarning = lambda message, *_: print(f"{file}: warning: {message}", file=sys.stderr)
-        result = model.embed(file, hop_size=options.hop_size, center=not options.no_centering)
-    provenance = {
-        "model": model.name,
-        "weights_sha256": model.sha256,
-        "version": __version__,
-        "contract": CONTRACT,
-        "options": {"hop_size": options.hop_size, "center": not options.no_centering},
-    }
-    save_embedding(output, result, provenance)
-    return len(result.embedding)
-
-
-def _reason(error, file):
-    text = str(error)
-    return text if str(file) in text else f"{file}: {text}"

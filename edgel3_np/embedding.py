@@ -43,6 +43,10 @@ class Framing(NamedTuple):
     front: int  # zeros before the signal
     batch: int  # windows computed at a time
 
+    def timestamps(self, count, first=0):
+        """Times of windows, seconds: shape (count,); see `framing.timestamps`."""
+        return timestamps(count, self.hop, self.hop_size, self.window, first)
+
 
 def framing_of(network, hop_size, center):
     """Check `hop_size` and `center` and return the `Framing` for a network."""
@@ -56,8 +60,31 @@ def framing_of(network, hop_size, center):
 
 def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
     """Embed audio with a planned network; see `edgel3_np.embed`, which loads it first."""
-    framing = framing_of(network, hop_size, center)
-    seen, spare = Seen(), []  # spare: workspaces not in use
+    framing, seen = framing_of(network, hop_size, center), Seen()
+    embedding = np.concatenate(list(embed_pieces(network, audio, sr, framing, threads, seen)))
+    for remark in seen.remarks(framing.window):
+        warnings.warn(remark, EdgeL3Warning, stacklevel=3)
+    return Embedding(embedding, framing.timestamps(len(embedding)))
+
+
+def embed_pieces(network, audio, sr, framing, threads, seen):
+    """Embed audio piece by piece.
+
+    Parameters
+    ----------
+    network : Network
+    audio, sr, threads
+        As for `edgel3_np.embed`.
+    framing : Framing
+    seen : Seen
+        Told of the signal as it passes.
+
+    Yields
+    ------
+    embedding : np.ndarray [shape=(b, dim), float32]
+        In order. Whoever asks for the next one soon holds the BLAS to one thread no longer than needed.
+    """
+    spare = []  # workspaces not in use
 
     def embed_piece(numbered):
         index, piece = numbered
@@ -72,13 +99,10 @@ def embed_with(network, audio, sr=None, *, hop_size=0.1, center=True, threads=No
         head = list(islice(pieces, 2))
         if len(head) == network.block == 1:  # no windows to share out: threads share the strips of each layer
             with parallel.spread(threads) as apply:
-                parts = [embed_windows(network, head[0], workspace(network, threads), framing.hop, apply=apply)]
+                yield embed_windows(network, head[0], workspace(network, threads), framing.hop, apply=apply)
         else:
             threads = threads if len(head) > 1 else 1
-            parts = list(parallel.in_order(embed_piece, enumerate(chain(head, pieces)), threads))
-    seen.report(framing.window)
-    embedding = np.concatenate(parts)
-    return Embedding(embedding, timestamps(len(embedding), framing.hop, hop_size, framing.window))
+            yield from parallel.in_order(embed_piece, enumerate(chain(head, pieces)), threads)
 
 
 def windows_of(network, blocks, sr, framing, seen):
@@ -110,12 +134,13 @@ class Seen:
                 self.sound = self.sound or bool(block.any())
             yield block
 
-    def report(self, window, stacklevel=4):
-        """Raise or warn, at the signal's end, if there was too little."""
+    def remarks(self, window):
+        """What to warn of at the signal's end: a list of texts. Raises `EdgeL3Error` if there was no sample at all."""
         if not self.samples:
-            raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed")
+            raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed", kind="empty")
+        remarks = []
         if self.samples < window:
-            message = f"audio: {self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added"
-            warnings.warn(message, EdgeL3Warning, stacklevel)
+            remarks.append(f"audio: {self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
         if not self.sound:
-            warnings.warn("audio: every sample is zero; silence was embedded", EdgeL3Warning, stacklevel)
+            remarks.append("audio: every sample is zero; silence was embedded")
+        return remarks

@@ -151,8 +151,6 @@ def load_model(model=DEFAULT):
     >>> model.sr, model.dim, model.window
     (8000, 64, 8000)
     """
-    if not isinstance(model, (str, os.PathLike)) or not str(model):
-        raise EdgeL3Error(f"model: expected a model's name or the path of a weight file, found {model!r}")
     path = find_model(model)
     weights = load_weights(path)
     pinned = SHIPPED.get(model)  # of a name only: what is at a path is the caller's business
@@ -186,12 +184,19 @@ def _installed():
     return found
 
 
+def is_path(model):
+    """Whether a model is given by the path of its weight file, not by name."""
+    if not isinstance(model, (str, os.PathLike)) or not str(model):
+        raise EdgeL3Error(f"model: expected a model's name or the path of a weight file, found {model!r}")
+    text = os.fsdecode(model)
+    return isinstance(model, os.PathLike) or os.path.basename(text) != text or text.endswith(".npz")
+
+
 def find_model(model):
     """The path of a model given by name or path, as text."""
-    text = os.fsdecode(model)
-    if isinstance(model, os.PathLike) or os.path.basename(text) != text or text.endswith(".npz"):
-        return text
-    installed = _installed()
+    if is_path(model):
+        return os.fsdecode(model)
+    text, installed = model, _installed()
     if text in installed:
         return installed[text]
     have = ", ".join(installed) or "none"

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -26,14 +27,10 @@ _HEADER_BYTES = 10 + 1024  # more than any header that the pattern can match
 def read_file(path, max_bytes):
     """Return the content of the regular file `path`, or raise `EdgeL3Error` if it is missing, odd or too large."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                raise EdgeL3Error(f"{path}: expected a weight file (npz), found a device, pipe or socket")
-            if info.st_size > max_bytes:
-                raise EdgeL3Error(
-                    f"{path}: expected at most {max_bytes} bytes, found {info.st_size}; not a weight file"
-                )
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise EdgeL3Error(f"{path}: expected at most {max_bytes} bytes, found {size}; not a weight file")
             return file.read(max_bytes + 1)
     except IsADirectoryError:
         raise EdgeL3Error(f"{path}: expected a weight file (npz), found a directory") from None
@@ -41,6 +38,15 @@ def read_file(path, max_bytes):
         if isinstance(error, EdgeL3Error):
             raise
         raise EdgeL3Error(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+@contextmanager
+def open_regular(path):
+    """Open a file for reading; anything but a regular one, such as a FIFO, is an `EdgeL3Error` and does not block."""
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise EdgeL3Error(f"{path}: expected a file (npz), found a device, pipe or socket")
+        yield file
 
 
 def _open_without_waiting(path, flags):
@@ -160,10 +166,33 @@ def write_npz(file, arrays):
     file : path or binary file
     arrays : dict of str to np.ndarray
     """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for key, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
-            member = zipfile.ZipInfo(f"{key}.npy")  # dated 1980
-            member.compress_type, member.external_attr, member.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
-            archive.writestr(member, content.getvalue(), compresslevel=9)
+            archive.writestr(_member(key, zipfile.ZIP_DEFLATED), content.getvalue(), compresslevel=9)
+
+
+def write_parts(file, arrays):
+    """Write arrays that come in parts as an npz that is not compressed: it can be mapped into memory.
+
+    Parameters
+    ----------
+    file : binary file
+    arrays : dict of str to (dtype, shape, iterable of np.ndarray)
+        The parts, one after the other, are the array.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for key, (dtype, shape, parts) in arrays.items():
+            size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+            with archive.open(_member(key, zipfile.ZIP_STORED), "w", force_zip64=size >= 1 << 31) as out:
+                header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(out, header)
+                for part in parts:
+                    out.write(np.ascontiguousarray(part, dtype).tobytes())
+
+
+def _member(key, method):
+    member = zipfile.ZipInfo(f"{key}.npy")  # dated 1980
+    member.compress_type, member.external_attr, member.create_system = method, 0o644 << 16, 3
+    return member

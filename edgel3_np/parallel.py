@@ -51,6 +51,19 @@ def one_blas_thread():
                 control[1](_before)
 
 
+def _after_fork():
+    """In a forked child: its parent's other threads, and what they held, are not there."""
+    global _lock, _active
+    _lock = threading.Lock()
+    if _active and _openblas():
+        _openblas()[1](_before)
+    _active = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @lru_cache(maxsize=1)
 def _openblas():
     """Functions of NumPy's OpenBLAS that get and set its number of threads, and tell its build; None if not found.

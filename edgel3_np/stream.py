@@ -1,5 +1,6 @@
 """Embeddings of a signal that is still arriving: from a microphone, a socket, a simulation."""
 
+import warnings
 from collections import deque
 
 import numpy as np
@@ -7,8 +8,7 @@ import numpy as np
 from . import parallel
 from .audio import check_samples, check_sr, to_mono
 from .embedding import Embedding, Seen, embed_windows, framing_of, windows_of
-from .errors import EdgeL3Error
-from .framing import timestamps
+from .errors import EdgeL3Error, EdgeL3Warning
 from .network import workspace
 
 
@@ -109,9 +109,10 @@ class Stream:
             return self._result([])
         self._ended = True
         if self._fed == 0:
-            self._seen.report(self._framing.window, stacklevel=3)
+            self._seen.remarks(self._framing.window)  # raises
         result = self._drain()
-        self._seen.report(self._framing.window, stacklevel=3)
+        for remark in self._seen.remarks(self._framing.window):
+            warnings.warn(remark, EdgeL3Warning, stacklevel=2)
         return result
 
     def over(self, blocks):
@@ -148,6 +149,6 @@ class Stream:
 
     def _result(self, parts):
         embedding = np.concatenate([np.empty((0, self._network.dim), np.float32), *parts])
-        framing, first = self._framing, self._given
+        first = self._given
         self._given += len(embedding)
-        return Embedding(embedding, timestamps(len(embedding), framing.hop, framing.hop_size, framing.window, first))
+        return Embedding(embedding, self._framing.timestamps(len(embedding), first))

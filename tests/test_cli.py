@@ -39,7 +39,9 @@ def test_a_file_is_embedded_next_to_itself(sounds, small_npz, small_model, capsy
         np.testing.assert_array_equal(archive["embedding"], expected.embedding)
         np.testing.assert_array_equal(archive["timestamps"], expected.timestamps)
         provenance = json.loads(str(archive["provenance"]))
+    info = (sounds / "a.wav").stat()
     assert provenance == {
+        "input": {"name": "a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns},
         "model": "small",
         "weights_sha256": small_model.sha256,
         "version": edgel3_np.__version__,
@@ -47,7 +49,7 @@ def test_a_file_is_embedded_next_to_itself(sounds, small_npz, small_model, capsy
         "options": {"hop_size": 0.1, "center": True},
     }
     captured = capsys.readouterr()
-    assert captured.out == "" and "a.npz" in captured.err
+    assert captured.out == "" and "1 done" in captured.err
 
 
 def test_options(sounds, small_npz, small_model, capsys):
@@ -73,15 +75,71 @@ def test_one_bad_file_is_reported_and_the_rest_done(sounds, small_npz, capsys):
     assert cli.main([str(sounds), "-m", str(small_npz)]) == cli.SOME_FAILED
     err = capsys.readouterr().err
     assert "aa.wav" in err and "libsndfile" in err and "ab.wav: audio: expected at least one sample" in err
-    assert "2 of 4 files failed" in err
+    assert "4 files: 2 done, 0 skipped, 2 failed" in err and "failures: 1 not audio, 1 empty" in err
     assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.npz", "b.npz"]
     assert not list(sounds.glob(".*"))
 
 
-def test_two_inputs_of_one_output_do_not_overwrite(sounds, small_npz, capsys):
+def test_two_inputs_of_one_name_do_not_overwrite(sounds, small_npz):
     (sounds / "a.flac").write_bytes((sounds / "b.FLAC").read_bytes())
-    assert cli.main([str(sounds), "-m", str(small_npz), "-q"]) == cli.SOME_FAILED
-    assert "was just written for" in capsys.readouterr().err
+    assert cli.main([str(sounds), "-m", str(small_npz), "-q"]) == cli.OK
+    assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.flac.npz", "a.wav.npz", "b.npz"]
+
+
+def test_a_tree(sounds, tmp_path, small_npz, capsys):
+    out = tmp_path / "out"
+    assert cli.main([str(sounds), "-r", "-o", str(out), "-m", str(small_npz), "--jobs", "2"]) == cli.OK
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.npz")) == ["a.npz", "b.npz", "deeper/c.npz"]
+    assert "3 files: 3 done, 0 skipped, 0 failed" in capsys.readouterr().err
+
+
+def test_json_manifest_and_resume(sounds, tmp_path, small_npz, capsys):
+    (sounds / "bad.wav").write_bytes(b"no sound")
+    manifest = tmp_path / "manifest.jsonl"
+    arguments = [str(sounds), "-m", str(small_npz), "-q", "--json", "--manifest", str(manifest)]
+    assert cli.main(arguments) == cli.SOME_FAILED
+    out, err = capsys.readouterr()
+    reports = [json.loads(line) for line in out.splitlines()]
+    assert [report["status"] for report in reports] == ["done", "done", "failed"]
+    assert reports[0]["windows"] == len(np.load(sounds / "a.npz")["embedding"]) and reports[2]["kind"] == "not audio"
+    assert reports[0]["seconds"] == 17003 / 8000
+    assert "failures: 1 not audio" in err
+    assert cli.main([*arguments, "--no-progress"]) == cli.SOME_FAILED
+    again = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
+    assert again == ["skipped", "skipped", "failed"]
+    assert cli.main([*arguments, "--no-resume"]) == cli.SOME_FAILED
+    assert [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()] == ["done", "done", "failed"]
+    assert len([json.loads(line) for line in manifest.read_text().splitlines()]) == 9
+
+
+def test_strict_stops_at_the_first_failure(sounds, small_npz, capsys):
+    (sounds / "aa.wav").write_bytes(b"no sound")
+    assert cli.main([str(sounds), "-m", str(small_npz), "--strict"]) == cli.SOME_FAILED
+    assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.npz"]
+    assert "2 files: 1 done, 0 skipped, 1 failed" in capsys.readouterr().err
+
+
+def test_shards_are_a_partition(sounds, tmp_path, small_npz):
+    names = []
+    for part in (1, 2, 3):
+        out = tmp_path / str(part)
+        code = cli.main([str(sounds), "-r", "-q", "-o", str(out), "-m", str(small_npz), "--shard", f"{part}/3"])
+        names += [str(path.relative_to(out)) for path in out.rglob("*.npz")]
+        assert code == (cli.OK if out.exists() else cli.NO_INPUTS)
+    assert sorted(names) == ["a.npz", "b.npz", "deeper/c.npz"]
+
+
+def test_progress_is_shown_if_asked_for(sounds, small_npz, capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    arguments = [str(sounds), "-m", str(small_npz)]
+    assert cli.main([*arguments, "--progress"]) == cli.OK
+    assert "2/2" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr("edgel3_np.progress.EVERY", 0.0)
+    assert cli.main([*arguments, "--progress"]) == cli.OK
+    assert "1 of 2 files" in capsys.readouterr().err
+    assert cli.main([*arguments, "--progress", "-q"]) == cli.OK
+    assert capsys.readouterr().err == ""
 
 
 def test_warnings_name_the_file(sounds, small_npz, capsys):
@@ -119,6 +177,11 @@ def test_output_directory_that_cannot_be(sounds, small_npz, capsys):
         ["a.wav", "-sp", "12"],
         ["a.wav", "--model-type", "dense"],
         ["a.wav", "--nonsense"],
+        ["a.wav", "--jobs", "0"],
+        ["a.wav", "--threads", "two"],
+        ["a.wav", "--shard", "3/2"],
+        ["a.wav", "--shard", "0/2"],
+        ["a.wav", "--shard", "1"],
     ],
 )
 def test_wrong_usage(arguments, capsys):
@@ -126,6 +189,14 @@ def test_wrong_usage(arguments, capsys):
         cli.main(arguments)
     assert caught.value.code == cli.USAGE
     assert "usage" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_written(sounds, small_npz, capsys):
+    arguments = [str(sounds), "-m", str(small_npz)]
+    assert cli.main([*arguments, "--manifest", str(sounds / "none" / "m.jsonl")]) == cli.USAGE
+    assert "m.jsonl" in capsys.readouterr().err
+    assert cli.main([*arguments, "--suffix", "a/b"]) == cli.USAGE
+    assert "suffix" in capsys.readouterr().err
 
 
 def test_model_that_is_not_there(capsys, monkeypatch):
@@ -189,23 +260,27 @@ def test_as_a_program(sounds, small_npz):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-def test_interrupted(sounds, small_npz, sweep):
-    """Ctrl-C: what is done stays, nothing torn is left, and the exit code says so."""
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupted(sounds, small_npz, sweep, jobs):
+    """Ctrl-C: what is done stays, nothing torn is left, no process goes on, and the exit code says so."""
     for number in range(40):
         soundfile.write(sounds / f"x{number:02}.wav", np.tile(sweep, 10), 8000)
     program = subprocess.Popen(
-        [sys.executable, "-m", "edgel3_np", str(sounds), "-m", str(small_npz)],
+        [sys.executable, "-m", "edgel3_np", str(sounds), "-m", str(small_npz), "-t", "0.01", "--jobs", jobs],
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        start_new_session=True,
     )
     while not list(sounds.glob("*.npz")):
         assert program.poll() is None
         time.sleep(0.01)
-    program.send_signal(signal.SIGINT)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does it: to all of them
     _, err = program.communicate(timeout=100)
     assert program.returncode == cli.INTERRUPTED, err
     assert "interrupted" in err and "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(program.pid, 0)  # nobody is left
     done = list(sounds.glob("*.npz"))
     assert 0 < len(done) < 42
     for path in done:
