@@ -67,9 +67,9 @@ def say(text):
 
 
 def windows_for(model):
-    """Windows to time at once: some hundred milliseconds of work, in whole pieces of it."""
+    """Windows to time at once: half a second of work or less, in whole pieces of it."""
     cost = sum(layer.cost for layer in model.network.layers)
-    return max(8, 1 << max(3, int(np.log2(0.3e6 / cost))))
+    return max(8, 1 << max(3, int(np.log2(0.6e6 / cost))))
 
 
 def compare(ours, theirs, rounds, directory):
@@ -83,7 +83,7 @@ def compare(ours, theirs, rounds, directory):
         Of each run, milliseconds a window in each round: of n windows at once, and of one.
     """
     model, other = load_model(ours), load_model(theirs)
-    n = windows_for(other)
+    n = windows_for(model)
     audio = synthesise(model.sr, float(n)).reshape(n, model.sr)
     net, parts = other.network, np.array_split(audio, -(-n // 8))
     logmel = np.concatenate([melspectrogram(part, net.frontend, net.bands) for part in parts])

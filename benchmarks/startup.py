@@ -78,6 +78,7 @@ def compare(rounds, folder):
     """
     with_engine = {name: script for name, script in SCRIPTS.items() if name == "edgel3_np" or name in installed()}
     environment = {**variables(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the first round compiles us, as installing would have
     # in another process: an engine that is loaded keeps threads
     code = "import sys, pathlib, startup; startup.prepare(pathlib.Path(sys.argv[1]))"
     here = os.pathsep.join([str(Path(__file__).resolve().parent), environment["PYTHONPATH"]])

@@ -48,7 +48,7 @@ RELEASED["sea-256"] = (SEA, (32, 32, 64, 64, 128, 128, 256, 256), "relu")
 RELEASED["sea-128"] = (SEA, (32, 32, 64, 64, 128, 128, 128, 128), "relu")
 RELEASED["sea-64"] = (SEA, (32, 32, 64, 64, 128, 128, 64, 64), "relu")
 # sha256 of the weight files in the package
-SHIPPED = {"pico-64": "3fac579d56d5fe888d1b9a85c530f98bf79ec682e23d66e550f69fe443dc8169"}
+SHIPPED = {"pico-64": "94d0a5155e28ba87433ecf407a3151d78c3b1e718459dc9cfc4185001f5b1f81"}
 ADDRESS = "https://github.com/ksangeeta2429/edgel3/raw/models/"  # of the released files
 
 

@@ -31,7 +31,7 @@ def read_file(path, max_bytes):
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise EdgeL3Error(f"{path}: expected at most {max_bytes} bytes, found {size}; not a weight file")
-            return file.read(max_bytes + 1)
+            return file.read(size + 1)
     except IsADirectoryError:
         raise EdgeL3Error(f"{path}: expected a weight file (npz), found a directory") from None
     except (OSError, ValueError) as error:

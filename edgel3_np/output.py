@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import zipfile
 from contextlib import contextmanager, suppress
 
@@ -32,7 +31,7 @@ def atomic(path):
         Temporary, in the same directory.
     """
     directory, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(directory, f".{name[:80]}.{secrets.token_hex(8)}.part")
+    temporary = os.path.join(directory, f".{name[:80]}.{os.urandom(8).hex()}.part")
     nameless = _nameless(directory)
     file = nameless or open(temporary, "xb")  # noqa: SIM115 closed below; not tempfile, whose files nobody else can read
     try:

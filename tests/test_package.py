@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 argparse ast cProfile collections concurrent contextlib ctypes dataclasses fractions functools glob hashlib io
-itertools json math multiprocessing numbers os pathlib platform pstats re secrets signal stat statistics subprocess sys
+itertools json math multiprocessing numbers os pathlib platform pstats re signal stat statistics subprocess sys
 tempfile threading time types typing warnings zipfile zlib
 """
 EXTRA = {"progress.py": {"tqdm"}}  # imported where it is used, and done without where it is not installed

@@ -180,7 +180,7 @@ def train(args, pool, val, log):
             group["lr"] = learning_rate(progress, args.lr)
         if step % 10 == 0:
             share = density(progress, args.prune_start, args.prune_stop, min(1.0, args.kept / total))
-            update_masks(weights, masks, int(math.ceil(share * total)))
+            update_masks(weights, masks, round(share * total))
         decay = min(args.decay, (1 + step) / (10 + step))
         loss = train_step(student, average, masks, optimiser, pool.draw(args.batch, counters["rng"]), scale, decay)
         counters["loss"] += (loss - counters["loss"]) * max(0.005, 1 / (step + 1))

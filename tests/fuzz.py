@@ -1,0 +1,192 @@
+"""Seeded mutation fuzzing of what comes from outside: sound files of every container, and weight files.
+
+    python tests/fuzz.py --formats WAV,NPZ --mutants 20000 --seed 7 --seconds 60
+    python tests/fuzz.py --seed 7 --only WAV:123 --save bad.wav
+
+A mutant is a function of seed, format and number (and of what this libsndfile writes). A child process embeds each one
+with a tiny network; of a weight file, it embeds a sound with what was loaded. There are two good ends: a finite
+embedding, or `EdgeL3Error`. All else is a failure: another exception, a numeric warning, a traceback on stderr, death,
+no answer for `WATCHDOG` seconds, or a want of more than `MEMORY` bytes beyond what good files took (where /proc is).
+"""
+
+import argparse
+import faulthandler
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+from collections import namedtuple
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # last: an installed package goes first
+import factory
+from mutants import CONTAINERS, FORMATS, mutant, recordings
+
+import edgel3_np
+from edgel3_np.weights import save_weights
+
+WATCHDOG, MEMORY = 20.0, 256 << 20  # seconds, bytes
+BATCH, SABOTAGED = 50, 3  # mutants asked for at a time; number of the one that `sabotage` replaces
+Result = namedtuple("Result", "format number outcome seconds reason")  # embedded, refused, failure; why it is one
+
+
+# --- the child
+def outcome_of(model, format, path, sabotage=""):
+    """What becomes of a mutant; and why, of a failure. `sabotage` is code to run instead, to test the harness."""
+    try:
+        model = edgel3_np.load_model(path) if format == "NPZ" else model
+        audio, sr = (np.ones(800), 8000) if format == "NPZ" else (path, None)
+        found = eval(sabotage) if sabotage else model.embed(audio, sr, hop_size=1.0, threads=1).embedding
+        if found.dtype == np.float32 and found.shape == (max(1, len(found)), model.dim) and np.isfinite(found).all():
+            return "embedded", ""
+        return "failure", f"an embedding of shape {found.shape}, {found.dtype}, {np.isfinite(found).mean():.0%} finite"
+    except edgel3_np.EdgeL3Error as error:
+        hidden = isinstance(error.__cause__, (MemoryError, Warning)) or "malloc" in str(error)
+        return ("failure", f"refused for another reason: {error}") if hidden else ("refused", "")
+    except BaseException:
+        return "failure", traceback.format_exc()
+
+
+def child(directory, seed, sabotage):
+    """Answer each line (format, first, last) of stdin with a line (outcome, seconds, reason) a mutant."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a file, where libraries write notes
+    faulthandler.enable()
+    warnings.simplefilter("error", RuntimeWarning)
+    warnings.simplefilter("ignore", edgel3_np.EdgeL3Warning)
+    model, path = edgel3_np.load_model(Path(directory) / "model.npz"), Path(directory) / "mutant.npz"
+    for format in FORMATS:
+        path.write_bytes(recordings(format)[0])
+        assert outcome_of(model, format, path)[0] == "embedded", f"a good {format} was not"
+    with suppress(ImportError, OSError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    print('["ready", 0, ""]', file=answers, flush=True)
+    for format, first, last in map(json.loads, sys.stdin):
+        for number in range(first, last):
+            path.write_bytes(mutant(seed, format, number))
+            began = time.perf_counter()
+            outcome, reason = outcome_of(model, format, path, sabotage if number == SABOTAGED else "")
+            seconds = time.perf_counter() - began
+            os.lseek(2, 0, os.SEEK_SET)
+            notes = os.read(2, 1 << 20).decode(errors="replace")
+            os.ftruncate(2, 0)
+            os.lseek(2, 0, os.SEEK_SET)
+            outcome, reason = ("failure", notes) if "Traceback" in notes else (outcome, reason)
+            print(json.dumps([outcome, seconds, reason]), file=answers, flush=True)
+
+
+# --- the parent
+@contextmanager
+def process(directory, seed, sabotage):
+    """Start a child: yields functions that ask it, and wait for its next answer."""
+    command = [sys.executable, __file__, "--child", directory, "--seed", str(seed), "--sabotage", sabotage]
+    env, lines = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}, queue.Queue()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+    def ask(batch):
+        with suppress(OSError):  # it has died, as the next answer will tell
+            os.write(running.stdin.fileno(), json.dumps(batch).encode() + b"\n")
+
+    def answer(patience):
+        try:
+            line = lines.get(timeout=patience)
+        except queue.Empty:
+            return "failure", patience, "hang"
+        if line:
+            return json.loads(line)
+        status = running.wait()
+        errors.seek(0)
+        return "failure", 0.0, f"died, status {status}: {errors.read().decode(errors='replace')[-3000:]}"
+
+    with ExitStack() as stack:
+        errors = stack.enter_context(open(Path(directory) / "stderr", "w+b"))
+        running = stack.enter_context(subprocess.Popen(command, stderr=errors, env=env, **pipes))
+        reader = threading.Thread(target=lambda: [*map(lines.put, running.stdout), lines.put("")])
+        reader.start()
+        stack.callback(reader.join)
+        stack.callback(running.kill)  # first
+        yield ask, answer
+
+
+def batches(mutants, formats=FORMATS):
+    """Share out so many mutants: (format, first, last) ..."""
+    share = [(name, mutants // len(formats) + (index < mutants % len(formats))) for index, name in enumerate(formats)]
+    starts = range(0, max(count for _, count in share), BATCH)
+    return [(name, first, min(first + BATCH, count)) for first in starts for name, count in share if first < count]
+
+
+def run(batches, seed=0, seconds=float("inf"), watchdog=WATCHDOG, sabotage=""):
+    """Yield a `Result` for each mutant, for so many seconds."""
+    stop, left = time.monotonic() + seconds, list(batches)
+    with tempfile.TemporaryDirectory() as directory:
+        save_weights(Path(directory) / "model.npz", factory.random_weights())
+        while left and time.monotonic() < stop:
+            with process(directory, seed, sabotage) as (ask, answer):
+                outcome, _, reason = answer(100)
+                assert outcome == "ready", reason
+                while left and time.monotonic() < stop and outcome != "failure":
+                    (format, number, last), left = left[0], left[1:]
+                    ask((format, number, last))
+                    while number < last and outcome != "failure":
+                        outcome, *rest = answer(watchdog)
+                        yield Result(format, number, outcome, *rest)
+                        number += 1
+                    left = [(format, number, last), *left] if number < last else left
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--mutants", type=int, default=20000, help="how many, of all formats together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--formats", default=",".join(FORMATS), help="of %(default)s")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--only", metavar="FORMAT:NUMBER", help="run this mutant alone, and tell what it came to")
+    parser.add_argument("--save", help="where to write it; by default, where the system keeps temporary files")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--sabotage", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return child(options.child, options.seed, options.sabotage)
+    formats, todo = options.formats.split(","), None
+    if not set(formats) <= set(FORMATS):
+        parser.error(f"--formats: expected some of {','.join(FORMATS)}, found {options.formats}")
+    if options.only:
+        format, number = options.only.split(":")
+        path = Path(options.save or Path(tempfile.gettempdir()) / f"mutant-{options.seed}-{format}-{number}")
+        path.write_bytes(mutant(options.seed, format, int(number)))
+        print(path)
+        formats, todo = [format], [(format, int(number), int(number) + 1)]
+    results, shown = [], time.monotonic()
+    for result in run(todo or batches(options.mutants, formats), options.seed, options.seconds):
+        results.append(result)
+        if result.outcome == "failure":
+            print(f"--seed {options.seed} --only {result.format}:{result.number}: {result.reason.strip()}\n")
+        if sys.stderr.isatty() and time.monotonic() > shown + 3:
+            print(f"{len(results)} mutants", file=sys.stderr)
+            shown = time.monotonic()
+    print(f"{'format':8}{'mutants':>9}{'embedded':>10}{'refused':>9}{'failures':>10}{'slowest (s)':>13}")
+    for format in formats:
+        ours = [result for result in results if result.format == format]
+        counts = [sum(result.outcome == name for result in ours) for name in ("embedded", "refused", "failure")]
+        slowest = max((result.seconds for result in ours), default=0)
+        print("{:8}{:9}{:10}{:9}{:10}{:13.2f}".format(format, len(ours), *counts, slowest))
+    for missing in sorted(set(CONTAINERS) - set(FORMATS)):
+        print(f"{missing}: this libsndfile has no such format")
+    return int(any(result.outcome == "failure" for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
