@@ -4,7 +4,7 @@ VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test fuzz lint bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
@@ -19,6 +19,13 @@ demo: $(BIN)/python  ## Install into .venv and embed the recording that ships wi
 test: $(BIN)/python  ## Install into .venv and run the tests against the installed package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[test]'
 	$(BIN)/pytest --doctest-modules --pyargs edgel3_np tests
+
+fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheris look for more where it can be had
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[test]'
+	$(BIN)/python tests/fuzz.py --mutants 20000
+	if $(BIN)/python -m pip install --quiet --disable-pip-version-check atheris; then \
+	    $(BIN)/python tests/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tests/fuzz_atheris.py audio --seconds 60; \
+	else echo "atheris cannot be installed here: that part is left out"; fi
 
 lint: $(BIN)/python  ## Check style
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[lint]'

@@ -1,32 +1,80 @@
 #!/usr/bin/env python3
-"""Peak memory of a process that embeds audio of several lengths with a hop of one second (on Linux)."""
+"""Resident memory, over time, of a process that embeds a long generated recording (on Linux).
 
+python benchmarks/memory.py                               # pico-64, 10 s to 10 minutes
+python benchmarks/memory.py pico-64 --sr 44100 36000      # ten hours
+python benchmarks/memory.py models/sparse-ft-95.45.npz 3600
+"""
+
+import argparse
+import os
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import soundfile
 
 from edgel3_np import load_model
-from edgel3_np.timing import environment, peak_memory, synthesise
+from edgel3_np.timing import environment, peak_memory, synthesise, variables
 
-LENGTHS = (10, 60, 600)  # seconds, multiples of ten
+BLOCK = 10  # seconds of generated sound, over and over
+LOOK = 0.05  # seconds between looks
+
+
+def write_recording(path, sr, seconds):
+    """Write a WAV file of 16 bits, block by block."""
+    block = synthesise(sr, float(BLOCK))
+    with soundfile.SoundFile(path, "w", sr, 1, "PCM_16") as file:
+        for _ in range(seconds // BLOCK):
+            file.write(block)
+
+
+def resident(pid):
+    """Resident memory of a process now, MiB."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def watch(path, output, model):
+    """Embed a recording with the command line: seconds and MiB at each look, and its peak as the system counted it."""
+    command = [sys.executable, "-m", "edgel3_np", path, "-o", output, "-m", model, "-t", "1", "-q", "--no-resume"]
+    process, start, looks = subprocess.Popen(command, env=variables()), time.monotonic(), []
+    peak = 0.0
+    while process.poll() is None:
+        try:
+            looks.append((time.monotonic() - start, resident(process.pid)))
+            with open(f"/proc/{process.pid}/status") as file:
+                peak = max([peak, *(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))])
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            break
+        time.sleep(LOOK)
+    if process.wait():
+        raise RuntimeError(f"embedding failed with exit code {process.returncode}")
+    return looks, peak
 
 
 def main():
-    """Print a table."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "pico-64"
-    model = load_model(name)
+    """Print a table: memory at tenths of the time."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="pico-64")
+    parser.add_argument("seconds", nargs="*", type=int, default=[10, 60, 600], help="lengths, multiples of ten")
+    parser.add_argument("--sr", type=int, help="rate of the recording, Hz (default: the model's)")
+    options = parser.parse_args()
+    model = load_model(options.model)
+    sr = options.sr or model.sr
     print(", ".join(f"{key} {value}" for key, value in environment().items()))
-    print(f"{model.name}: import alone {peak_memory():.0f} MiB")
-    with tempfile.TemporaryDirectory() as directory:
-        for seconds in map(int, sys.argv[2:] or LENGTHS):
-            path = Path(directory) / f"{seconds}.wav"
-            block = synthesise(model.sr, 10.0)
-            with soundfile.SoundFile(path, "w", model.sr, 1, "PCM_16") as file:
-                for _ in range(seconds // 10):
-                    file.write(block)
-            print(f"{model.name}: {seconds:4} s at {model.sr} Hz: peak {peak_memory(str(path), name):.0f} MiB")
+    print(
+        f"import alone: {peak_memory():.0f} MiB. {model.name}, hop 1 s, {sr} Hz; MiB at tenths of the time, and peak:"
+    )
+    for seconds in options.seconds:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "long.wav"
+            write_recording(path, sr, seconds)
+            looks, peak = watch(str(path), directory, options.model)
+        tenths = [looks[(len(looks) - 1) * part // 10][1] for part in range(1, 11)]
+        print(f"{seconds:6} s in {looks[-1][0]:6.1f} s:", *(f"{value:4.0f}" for value in tenths), f"  peak {peak:.0f}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ def build_parser():
         "-t",
         "--threads",
         type=lambda text: [_positive(part) for part in text.split(",")],
-        default=[None],
         metavar="N,N...",
         help="numbers of threads to time whole embeddings with (default: one a core)",
     )
@@ -143,7 +142,7 @@ def profile(model):
 def run(name, options):
     """The report of one model."""
     if not (options.plan or options.profile):
-        return time_model(name, options.repeats, options.threads, options.audio)
+        return time_model(name, options.repeats, options.threads or (None,), options.audio)
     model = load_model(name)
     report = {"model": model.name, "sha256": model.sha256}
     if options.plan:
@@ -156,7 +155,10 @@ def run(name, options):
 
 def main(arguments=None):
     """Run the command line; return its exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if (options.plan or options.profile) and (options.audio or options.threads):
+        parser.error("--plan and --profile time generated sound on one thread: expected neither --audio nor --threads")
     reports = []
     try:
         for name in (list(list_models()) if options.all else options.model) or [DEFAULT]:

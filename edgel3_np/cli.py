@@ -42,12 +42,12 @@ def main(arguments=None):
         count, jobs, problems = find_jobs(
             options.inputs,
             options.output_dir,
-            options.recursive,
-            options.suffix,
-            options.shard,
             model=_model_name(options),
             hop_size=options.hop_size,
             center=not options.no_centering,
+            recursive=options.recursive,
+            suffix=options.suffix,
+            shard=options.shard,
             threads=options.threads or (1 if options.jobs > 1 else None),
             resume=options.resume,
         )

@@ -87,11 +87,19 @@ def embed_files(
     ...     print(report.status, os.path.basename(report.output), report.windows, report.seconds)
     done noise.npz 4 2.0
     """
-    options = {"model": model, "hop_size": hop_size, "center": center, "threads": threads, "resume": resume}
     check_executor(executor, jobs, pending)
-    if threads is None and (executor is not None or jobs > 1):
-        options["threads"] = 1
-    _, work, problems = find_jobs(inputs, output_dir, recursive, suffix, shard, **options)
+    _, work, problems = find_jobs(
+        inputs,
+        output_dir,
+        model=model,
+        hop_size=hop_size,
+        center=center,
+        recursive=recursive,
+        suffix=suffix,
+        shard=shard,
+        threads=1 if threads is None and (executor is not None or jobs > 1) else threads,
+        resume=resume,
+    )
     return reports(work, problems, executor, jobs, pending, on_report)
 
 
@@ -104,8 +112,20 @@ def check_executor(executor, jobs, pending):
         raise EdgeL3Error(f"jobs: expected 1 with an executor, which has its own workers; found {jobs}")
 
 
-def find_jobs(inputs, output_dir, recursive, suffix, shard, *, model, hop_size, center, threads, resume):
-    """Check options, list recordings, and say what is to be done with each.
+def find_jobs(
+    inputs,
+    output_dir,
+    *,
+    model=DEFAULT,
+    hop_size=0.1,
+    center=True,
+    recursive=True,
+    suffix=None,
+    shard=(1, 1),
+    threads=1,
+    resume=True,
+):
+    """Check options, list recordings, and say what is to be done with each; the arguments are as in `embed_files`.
 
     Returns
     -------

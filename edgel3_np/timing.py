@@ -18,6 +18,7 @@ from .melspectrogram import melspectrogram
 from .models import find_model, load_model
 from .plan import fold, operations
 from .resample import resample
+from .stream import Stream
 from .weights import load_weights
 
 FILE_SR = 44100
@@ -25,17 +26,19 @@ TOLERANCE = 5e-5  # of the largest value of an embedding
 BUSY = 0.5e6  # microseconds of estimated work that a generated sound should make
 
 
-def measure(function, repeats):
-    """Time a function: one call to warm up, then `repeats` calls.
+def measure(function, repeats, before=lambda: None):
+    """Time a function: one call to warm up, then `repeats` calls; `before` each, something that is not timed.
 
     Returns
     -------
     times : dict
         `median`, `min` and `max`, in milliseconds.
     """
+    before()
     function()
     times = []
     for _ in range(repeats):
+        before()
         start = time.perf_counter()
         function()
         times.append(1e3 * (time.perf_counter() - start))
@@ -116,6 +119,7 @@ def time_model(name, repeats, threads=(None,), audio=None):
                 steps[f"resample {sr} -> {model.sr}"] = per_second(lambda: list(resample([mono], sr, model.sr)))
             report["plan"] = time_layers(model.network, repeats)
             steps.update(_time_one_window(model.network, repeats))
+        steps["stream: last sample to embedding"] = {"unit": "embedding", **_time_stream(model, repeats)}
         report["steps"] = steps
         report["embed"] = [
             _time_embed(model, audio, hop_size, number, seconds, repeats)
@@ -167,6 +171,14 @@ def _time_one_window(net, repeats):
         name: {"unit": "window", **{key: value / net.block for key, value in measure(function, repeats).items()}}
         for name, function in functions.items()
     }
+
+
+def _time_stream(model, repeats):
+    """Time from the last sample that a window needs to its embedding, in a stream at the model's rate, hop 0.5 s."""
+    stream, second = Stream(model, model.sr, hop_size=0.5, center=False), synthesise(model.sr, 1.0)
+    half = len(second) // 2
+    stream.feed(second[:half])
+    return measure(lambda: stream.feed(second[-1:]), repeats, before=lambda: stream.feed(second[half:-1]))
 
 
 def _time_embed(model, audio, hop_size, threads, seconds, repeats):

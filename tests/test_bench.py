@@ -26,6 +26,7 @@ def test_json(small_npz, sweep, tmp_path, capsys):
     assert report["seconds"] == pytest.approx(4 * len(sweep) / 44100)
     assert report["difference"] <= report["limit"] == 5e-5 and report["golden"] is None
     names = ["import", "load model", "read", "resample 44100 -> 8000", "front end", "network"]
+    names.append("stream: last sample to embedding")
     assert list(report["steps"]) == names
     for times in report["steps"].values():
         assert 0 < times["min"] <= times["median"] <= times["max"]
@@ -34,6 +35,14 @@ def test_json(small_npz, sweep, tmp_path, capsys):
     for speed in report["embed"]:
         rate = speed["windows_per_second"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"] and speed["realtime_factor"] > 0
+
+
+@pytest.mark.parametrize("only", ["--plan", "--profile"])
+@pytest.mark.parametrize("other", [["--threads", "2"], ["--audio", "a.wav"]])
+def test_options_that_would_do_nothing(capsys, only, other):
+    with pytest.raises(SystemExit) as caught:
+        bench.main([only, *other])
+    assert caught.value.code == 2 and "neither" in capsys.readouterr().err
 
 
 def test_tables(small_npz, capsys):

@@ -3,8 +3,10 @@
 import json
 import os
 import pickle
+import re
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,9 +246,7 @@ def test_a_defect_of_ours_is_a_report_too(sounds, tmp_path, small_npz, monkeypat
 
 
 def test_a_worker_with_another_model_says_so(sounds, tmp_path, small_npz):
-    _, work, _ = find_jobs(
-        sounds, tmp_path, True, None, (1, 1), model=small_npz, hop_size=1, center=True, threads=1, resume=True
-    )
+    _, work, _ = find_jobs(sounds, tmp_path, model=small_npz)
     job = next(work)
     assert pickle.loads(pickle.dumps(job)) == job
     report = jobs.embed_file(job._replace(sha256="0" * 64))
@@ -292,3 +292,15 @@ def test_next_to_each_recording(sounds, small_npz):
         *(f"sub/{i}_e.npz" for i in (1, 3, 5)),
     ]
     assert len(reports) == 6
+
+
+def test_the_recipe_of_the_readme(sounds, tmp_path, monkeypatch):
+    """For engines without an executor; the lines in it that need Ray or Spark are comments."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (recipe,) = (block for block in re.findall("```python\n(.*?)```", readme, re.DOTALL) if "find_jobs" in block)
+    monkeypatch.chdir(tmp_path)
+    sounds.rename("recordings")
+    found = {}
+    exec(recipe, found)  # noqa: S102 our own text
+    assert [report.status for report in found["reports"]] == ["done"] * 6 == ["done"] * found["count"]
+    assert len(contents(tmp_path / "embeddings")) == 6

@@ -1,4 +1,5 @@
 import hashlib
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -188,3 +189,67 @@ def test_cores_are_shared_among_calls():
     assert cores >= 1
     assert parallel.check_threads(None, 10 * cores) == 1
     assert parallel.check_threads(np.int64(3), 10) == 3
+
+
+def digest(model, sound, **options):
+    """What `embed` gives, as few bytes."""
+    return hashlib.sha256(model.embed(sound, 8000, **options).embedding.tobytes()).hexdigest()
+
+
+def test_one_model_in_eight_threads_at_once(small_model, sweep):
+    """Each with a sound of its own, over and over: the same bytes as alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    sounds = [np.roll(sweep, 1000 * i) for i in range(8)]
+    alone = [digest(small_model, sound) for sound in sounds]
+    together = threading.Barrier(8)
+
+    def work(sound):
+        together.wait(60)
+        return {digest(small_model, sound, threads=1 + len(sound) % 2) for _ in range(5)}
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, sounds)) == [{expected} for expected in alone]
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_in_a_daemonic_process(small_npz, small_model, sweep, method):
+    context = multiprocessing.get_context(method)
+    answers = context.SimpleQueue()
+    process = context.Process(target=answer, args=(str(small_npz), sweep, answers), daemon=True)
+    process.start()
+    assert answers.get() == digest(small_model, sweep)
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def answer(path, sound, answers):
+    """To be run by a process."""
+    answers.put(digest(edgel3_np.load_model(path), sound, threads=2))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_while_another_thread_computes(small_npz, sweep):
+    """The child has that thread's lock and its hold of the BLAS, but not the thread."""
+    code = (
+        "import os, sys, threading, numpy, edgel3_np\n"
+        "from edgel3_np import parallel\n"
+        "model, sound = edgel3_np.load_model(sys.argv[1]), numpy.random.default_rng(0).standard_normal(17003)\n"
+        "before = parallel._openblas() and parallel._openblas()[0]()\n"
+        "expected = model.embed(sound, 8000).embedding.tobytes()\n"
+        "held = threading.Event()\n"
+        "def hold():\n"
+        "    with parallel.one_blas_thread(), parallel._lock:\n"
+        "        held.set(); threading.Event().wait()\n"
+        "threading.Thread(target=hold, daemon=True).start(); held.wait()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    assert parallel._active == 0 and (parallel._openblas() is None or parallel._openblas()[0]() == before)\n"
+        "    same = model.embed(sound, 8000).embedding.tobytes() == expected\n"
+        "    os._exit(0 if same else 3)\n"
+        "print(os.waitpid(child, 0)[1])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(small_npz)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "0\n")
