@@ -2,7 +2,7 @@
 """Resident memory, over time, of a process that embeds a long generated recording (on Linux).
 
 python benchmarks/memory.py                               # pico-64, 10 s to 10 minutes
-python benchmarks/memory.py pico-64 --sr 44100 36000      # ten hours
+python benchmarks/memory.py pico-64 36000 --sr 44100      # ten hours
 python benchmarks/memory.py models/sparse-ft-95.45.npz 3600
 """
 
