@@ -24,7 +24,7 @@ fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheri
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[test]'
 	$(BIN)/python tests/fuzz.py --mutants 20000
 	if $(BIN)/python -m pip install --quiet --disable-pip-version-check atheris; then \
-	    $(BIN)/python tests/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tests/fuzz_atheris.py audio --seconds 60; \
+	    $(BIN)/python tools/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tools/fuzz_atheris.py audio --seconds 60; \
 	else echo "atheris cannot be installed here: that part is left out"; fi
 
 lint: $(BIN)/python  ## Check style

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing, with atheris, of the two doors: the weight loader and the reader of sound files.
 
-    python tests/fuzz_atheris.py weights --seconds 60
-    python tests/fuzz_atheris.py audio --seconds 60
+    python tools/fuzz_atheris.py weights --seconds 60
+    python tools/fuzz_atheris.py audio --seconds 60
 
 Only `edgel3_np` is instrumented: not libsndfile, nor zipfile. Any exception but `EdgeL3Error` is a crash; so are a
 numeric warning, 20 s without an end, and 1 GiB. Of a sound only the first `MAX_BLOCKS` blocks are read, because a few
@@ -20,7 +20,8 @@ from pathlib import Path
 
 import atheris
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # last: an installed package goes first
+ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(ROOT), str(ROOT / "tests")]  # last: an installed package goes first
 with atheris.instrument_imports(include=["edgel3_np"]):
     import edgel3_np
     import edgel3_np.audio
