@@ -54,8 +54,11 @@ def open_audio(audio, sr=None):
         return
     if isinstance(audio, (str, os.PathLike)):
         path = os.fspath(audio)
-        with _open_regular_file(path) as handle, _sound_file(_Quiet(handle), os.fsdecode(path), sr) as opened:
-            yield opened
+        with _open_regular_file(path) as file:
+            # libsndfile reads by itself: a Ctrl-C in a callback of soundfile would be lost, and the sound end there
+            handle = os.dup(file.fileno()) if os.name == "posix" else path
+            with _sound_file(handle, os.fsdecode(path), sr) as opened:
+                yield opened
     elif isinstance(audio, (bytes, bytearray, memoryview)):
         with _sound_file(_Quiet(io.BytesIO(audio)), "audio given as bytes", sr) as opened:
             yield opened
@@ -179,7 +182,7 @@ def _sound_file(handle, name, sr):
     import soundfile  # here, not above: embedding arrays needs no libsndfile
 
     try:
-        opened = soundfile.SoundFile(handle)
+        opened = soundfile.SoundFile(handle)  # which closes a descriptor, even where it fails
     except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
         found = getattr(error, "error_string", error)  # without our object's name
         raise EdgeL3Error(

@@ -71,6 +71,16 @@ def test_containers(tmp_path, kind):
         assert np.abs(mono[:n] - sound[:n]).max() < 0.02  # OGG is lossy, PCM rounds
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere libsndfile opens the path itself")
+def test_files_are_read_without_callbacks(stereo_file, monkeypatch):
+    """An exception in a callback, such as Ctrl-C, is lost, and what was read so far passes for the whole."""
+    monkeypatch.delattr(soundfile.SoundFile, "_init_virtual_io")
+    descriptors = len(os.listdir("/dev/fd"))
+    path, expected = stereo_file
+    np.testing.assert_array_equal(read(path)[1], expected)
+    assert len(os.listdir("/dev/fd")) == descriptors
+
+
 def test_a_file_of_many_blocks_is_whole(tmp_path):
     path = tmp_path / "long.wav"
     sound = np.random.default_rng(0).standard_normal((BLOCK_SAMPLES, 3)) * 0.1
