@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgel3_np import list_models
-from edgel3_np.metadata import CONTRACT, RELEASED
+from edgel3_np.metadata import CONTRACT, OPENL3, RELEASED
 from edgel3_np.weights import Weights, save_weights, to_csr
 
 # name: (structure, percentage of zeros in each layer)
@@ -12,6 +12,7 @@ PATTERNS = {
     "sparse-87.0": ("sparse-ft-95.45", (0, 80, 80, 85, 40, 85, 85, 95)),
     "sparse-dense": ("sparse-ft-95.45", (0,) * 8),
     "sea-64": ("sea-64", (0,) * 8),
+    **{f"openl3-{representation}": (f"openl3-{representation}-env", (0,) * 8) for representation in OPENL3},
 }
 
 NAMES = ["pico-64", "pico-64 / sea-64", *PATTERNS]
@@ -36,7 +37,7 @@ def random_kernel(rng, channels, filters, zeros):
 def make(name, path):
     """Write the weight file of a pattern; the same every time."""
     structure, zeros = PATTERNS[name]
-    frontend, filters, activation = RELEASED[structure]
+    frontend, filters, activation, _ = RELEASED[structure]
     rng, channels = np.random.default_rng(0), (1, *filters[:-1])
     kernels = [random_kernel(rng, *shape) for shape in zip(channels, filters, zeros)]
     norms = [np.ones((4, count), np.float32) for count in (1, *filters)]

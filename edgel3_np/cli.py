@@ -5,16 +5,20 @@ import json
 import math
 import sys
 from contextlib import ExitStack, closing
+from importlib import import_module
 
 from . import __version__
 from .collection import check_executor, find_jobs, reports
 from .errors import EdgeL3Error
 from .metadata import CONTRACT
 from .models import DEFAULT, PATH_VARIABLE, list_models
+from .plan import dims
 from .progress import Totals, display
 from .weights import load_weights
 
 OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
+COMMANDS = {}  # first words that are not files: name of a module with a function main(arguments), and what it does
+OPENL3 = {"input_repr": "mel256", "content_type": "music"}
 UPSTREAM = {"model_type": "sparse", "emb_dim": 512, "retrain_type": "ft", "model_sparsity": "95.45"}
 
 
@@ -31,6 +35,9 @@ def main(arguments=None):
     code : int
         0: every file embedded; 1: some failed; 2: wrong usage, or no such model; 255: nothing to do; 130: interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        return import_module(f".{arguments[0]}", __package__).main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.list_models:
@@ -43,6 +50,7 @@ def main(arguments=None):
             options.inputs,
             options.output_dir,
             model=_model_name(options),
+            dim=options.dim,
             hop_size=options.hop_size,
             center=not options.no_centering,
             recursive=options.recursive,
@@ -113,8 +121,30 @@ def _parser():
     )
     add("-x", "--suffix", metavar="TEXT", help="write <name>_TEXT.npz instead of <name>.npz")
     add("-m", "--model", metavar="NAME|PATH", help=f"model to use: a name or an npz file (default: {DEFAULT})")
-    add("-t", "--hop-size", type=_seconds, default=0.1, metavar="S", help="seconds between windows (default: 0.1)")
-    add("-n", "--no-centering", action="store_true", help="start window i at i * hop instead of centring it there")
+    add(
+        "-as",
+        "--dim",
+        "--audio-embedding-size",
+        type=_positive,
+        metavar="N",
+        help="length of an embedding, for models that have several",
+    )
+    add(
+        "-t",
+        "--hop-size",
+        "--audio-hop-size",
+        type=_seconds,
+        default=0.1,
+        metavar="S",
+        help="seconds between windows (default: 0.1)",
+    )
+    add(
+        "-n",
+        "--no-centering",
+        "--no-audio-centering",
+        action="store_true",
+        help="start window i at i * hop instead of centring it there",
+    )
     add("--version", action="version", version=f"edgel3-np {__version__} (numeric contract {CONTRACT})")
     add("--list-models", action="store_true", help="print the installed models and exit")
     add = parser.add_argument_group("collections").add_argument
@@ -136,8 +166,11 @@ def _parser():
         help="show how far it is (default: if stderr is a terminal); a bar with tqdm, otherwise lines",
     )
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
+    add = parser.add_argument_group("OpenL3's way of naming a model, instead of --model").add_argument
+    add("-i", "--input-repr", choices=["linear", "mel128", "mel256"], help="spectrogram (default: mel256)")
+    add("-c", "--content-type", choices=["music", "env"], help="what it was trained on (default: music)")
     upstream = parser.add_argument_group(
-        "upstream's way of naming a released model",
+        "edgel3's way of naming a released model",
         "any of these replaces --model; the others then have these defaults",
     )
     add = upstream.add_argument
@@ -173,11 +206,19 @@ def _seconds(text):
 
 def _model_name(options):
     """The model asked for, in our way or in upstream's."""
-    named = {key: getattr(options, key) for key in UPSTREAM if getattr(options, key) is not None}
+    named, openl3 = (
+        {key: getattr(options, key) for key in keys if getattr(options, key) is not None} for keys in (UPSTREAM, OPENL3)
+    )
+    if (options.model is not None) + bool(named) + bool(openl3) > 1:
+        found = ", ".join(f"--{key.replace('_', '-')}" for key in sorted({**named, **openl3}))
+        raise EdgeL3Error(
+            f"expected one way of naming a model: --model, OpenL3's or edgel3's; found {found}; drop some"
+        )
     if options.model is not None:
-        if named:
-            raise EdgeL3Error(f"--model: expected it alone, found --{min(named).replace('_', '-')} too; drop one")
         return options.model
+    if openl3:
+        chosen = {**OPENL3, **openl3}
+        return f"openl3-{chosen['input_repr']}-{chosen['content_type']}"
     if not named:
         return DEFAULT
     chosen = {**UPSTREAM, **named}
@@ -190,7 +231,7 @@ def _print_models():
     for name, path in list_models().items():
         try:
             weights = load_weights(path)
-            facts = f"{weights.frontend.sr:6} Hz {weights.filters[-1]:4}-d {path.stat().st_size:9} bytes"
+            facts = f"{weights.frontend.sr:6} Hz {'/'.join(map(str, dims(weights))):>8}-d {path.stat().st_size:9} bytes"
         except EdgeL3Error as error:
             facts = f"not usable: {error}"
         print(f"{name:18} {facts}  {path}")

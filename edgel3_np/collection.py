@@ -18,6 +18,7 @@ def embed_files(
     output_dir,
     *,
     model=DEFAULT,
+    dim=None,
     hop_size=0.1,
     center=True,
     recursive=True,
@@ -43,6 +44,8 @@ def embed_files(
         Where outputs go, nowhere else; made if missing. None: next to each recording.
     model : str or Path
         A model's name or a weight file's path, which workers must be able to load too.
+    dim : int, optional
+        Length of an embedding, as for `load_model`.
     hop_size : number > 0
         Seconds between windows, as for `embed`.
     center : bool
@@ -92,6 +95,7 @@ def embed_files(
         inputs,
         output_dir,
         model=model,
+        dim=dim,
         hop_size=hop_size,
         center=center,
         recursive=recursive,
@@ -117,6 +121,7 @@ def find_jobs(
     output_dir,
     *,
     model=DEFAULT,
+    dim=None,
     hop_size=0.1,
     center=True,
     recursive=True,
@@ -137,7 +142,7 @@ def find_jobs(
     """
     model = os.path.abspath(os.fsdecode(model)) if is_path(model) else model
     load_once.cache_clear()  # the file may have changed since
-    loaded = load_once(model)
+    loaded = load_once(model, dim)
     framing_of(loaded.network, hop_size, center)
     parallel.check_threads(threads, 1)
     if not _is_shard(shard):
@@ -156,6 +161,7 @@ def find_jobs(
             name=found[path].replace(os.sep, "/"),
             model=model,
             sha256=loaded.sha256,
+            dim=dim,
             hop_size=float(hop_size),
             center=bool(center),
             threads=threads,

@@ -23,6 +23,7 @@ class Job(NamedTuple):
     name: str  # of the recording: its path relative to the directory that was named
     model: str  # name, or absolute path of a weight file
     sha256: str  # of the weight file
+    dim: Optional[int]  # length of an embedding; None for the model's own
     hop_size: float
     center: bool
     threads: Optional[int]
@@ -96,11 +97,11 @@ def failed(job, kind, reason):
 
 
 def _embed_file(job):
-    model = _model(job.model, job.sha256)
+    model = _model(job.model, job.dim, job.sha256)
     fingerprint = {
         "weights_sha256": job.sha256,
         "contract": CONTRACT,
-        "options": {"hop_size": job.hop_size, "center": job.center},
+        "options": {"dim": model.dim, "hop_size": job.hop_size, "center": job.center},
         "input": {"name": job.name, **_state(job.input)},
     }
     if job.resume and fingerprint.items() <= (read_provenance(job.output) or {}).items():
@@ -132,10 +133,10 @@ def _state(path):
     return {"bytes": info.st_size, "mtime_ns": info.st_mtime_ns}
 
 
-def _model(name, sha256):
+def _model(name, dim, sha256):
     """The model, which must be the one that was meant."""
     try:
-        model = load_once(name)
+        model = load_once(name, dim)
     except EdgeL3Error as error:
         raise EdgeL3Error(str(error), kind="model") from error
     if model.sha256 != sha256:
@@ -144,6 +145,6 @@ def _model(name, sha256):
 
 
 @lru_cache(maxsize=1)
-def load_once(name):
+def load_once(name, dim):
     """`load_model`, once a process."""
-    return load_model(name)
+    return load_model(name, dim)

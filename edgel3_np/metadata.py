@@ -2,6 +2,7 @@
 
 import json
 
+from .fourier import MIN_N_FFT
 from .melspectrogram import FrontEnd
 
 FORMAT, FORMAT_VERSION = "edgel3_np weights", 1
@@ -11,8 +12,8 @@ METADATA = {
     "format_version": "int: layout of this file",
     "contract": "int: version of the numeric contract the file was made for",
     "name": "str: the model's name, such as sparse-ft-95.45",
-    "frontend": "dict: sr, n_fft, hop_length, n_mels",
-    "network": "dict: filters (a list of 8), final_activation (relu or linear)",
+    "frontend": "dict: sr, n_fft, hop_length, n_mels; and scale, spectrum, padding if they are not kapre 0.1.4's",
+    "network": "dict: filters (a list of 8), final_activation (relu or linear), and perhaps grid (a list of 2)",
     "source": "dict of str: file, sha256, and what else tells where the weights come from",
     "license": "str",
     "citation": "str",
@@ -20,11 +21,20 @@ METADATA = {
 MAX_METADATA_BYTES = 1 << 16
 MAX_FILTERS, MAX_MAP = 512, 1 << 16  # MAX_MAP: bands x frames of a window
 _LIMITS = {"sr": (2000, 192_000), "n_fft": (16, 8192), "hop_length": (1, 8192), "n_mels": (8, 512)}
+_CHOICES = {
+    "scale": ("htk", "slaney", "linear"),
+    "spectrum": ("power", "magnitude"),
+    "padding": ("both", "behind", "none"),
+}  # first: default
 
-LICENSE = "MIT, Copyright (c) 2019 Sangeeta Kumari"
+_EDGEL3 = "MIT, Copyright (c) 2019 Sangeeta Kumari"
+_OPENL3 = "CC BY 4.0, the OpenL3 authors (Cramer, Wu, Salamon, Bello)"
+LICENSES = {"sparse": _EDGEL3, "sea": _EDGEL3, "openl3": _OPENL3}  # of each family of released models
 CITATIONS = {
     "sparse": "S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora. EdgeL3: Compressing L3-Net for Mote Scale "
     "Urban Noise Monitoring. PAISE 2019.",
+    "openl3": "J. Cramer, H.-H. Wu, J. Salamon, J. P. Bello. Look, Listen and Learn More: Design Choices for Deep "
+    "Audio Embeddings. ICASSP 2019.",
     "sea": "S. Srivastava, D. Roy, M. Cartwright, J. P. Bello, A. Arora. Specialized Embedding Approximation for Edge "
     "Intelligence: A Case Study in Urban Sound Classification. ICASSP 2021.",
 }
@@ -40,24 +50,38 @@ PUBLISHED = {  # sparsity of conv1 ... conv8 in percent (EdgeL3 paper)
 }
 
 SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
+OPENL3 = {  # by input representation
+    "linear": FrontEnd(48000, 512, 242, 257, "linear", "magnitude", "none"),
+    "mel128": FrontEnd(48000, 2048, 242, 128, "slaney", "magnitude", "behind"),
+    "mel256": FrontEnd(48000, 2048, 242, 256, "slaney", "magnitude", "behind"),
+}
 _L3 = (64, 64, 128, 128, 256, 256, 512, 512)
-# name: (front end, filters, activation of the last convolution). A file of one of these names must hold that network.
-RELEASED = {f"sparse-{how}-{rate}": (SPARSE, _L3, "linear") for how in ("ft", "kd") for rate in PUBLISHED}
-RELEASED["sea-512"] = (SEA, _L3, "relu")
-RELEASED["sea-256"] = (SEA, (32, 32, 64, 64, 128, 128, 256, 256), "relu")
-RELEASED["sea-128"] = (SEA, (32, 32, 64, 64, 128, 128, 128, 128), "relu")
-RELEASED["sea-64"] = (SEA, (32, 32, 64, 64, 128, 128, 64, 64), "relu")
+# name: (front end, filters, activation of the last convolution, grid). A file of one of these names must hold that.
+RELEASED = {f"sparse-{how}-{rate}": (SPARSE, _L3, "linear", (1, 1)) for how in ("ft", "kd") for rate in PUBLISHED}
+RELEASED["sea-512"] = (SEA, _L3, "relu", (1, 1))
+RELEASED["sea-256"] = (SEA, (32, 32, 64, 64, 128, 128, 256, 256), "relu", (1, 1))
+RELEASED["sea-128"] = (SEA, (32, 32, 64, 64, 128, 128, 128, 128), "relu", (1, 1))
+RELEASED["sea-64"] = (SEA, (32, 32, 64, 64, 128, 128, 64, 64), "relu", (1, 1))
+for _representation, _frontend in OPENL3.items():
+    for _content in ("music", "env"):
+        RELEASED[f"openl3-{_representation}-{_content}"] = (_frontend, _L3, "linear", (4, 3))
 # sha256 of the weight files in the package
 SHIPPED = {"pico-64": "94d0a5155e28ba87433ecf407a3151d78c3b1e718459dc9cfc4185001f5b1f81"}
-ADDRESS = "https://github.com/ksangeeta2429/edgel3/raw/models/"  # of the released files
+_EDGEL3_FILES = "https://github.com/ksangeeta2429/edgel3/raw/models/"
+_OPENL3_FILES = "https://github.com/marl/openl3/raw/models/"
 
 
 def released_file(name):
-    """Name of the released file of a model: `edgel3_ft_audio_sparsity_95.45.h5.gz` for `sparse-ft-95.45`."""
+    """Address of the released file of a model, and the file's name.
+
+    For example `edgel3_ft_audio_sparsity_95.45.h5.gz` for `sparse-ft-95.45`.
+    """
     family, _, rest = name.partition("-")
+    if family == "openl3":
+        return _OPENL3_FILES, f"openl3_audio_{rest.replace('-', '_')}-v0_4_0.h5.gz"
     if family == "sea":
-        return f"edgel3_sea_ust_audio_emb_{rest}.h5.gz"
-    return f"edgel3_{rest.replace('-', '_audio_sparsity_')}.h5.gz"
+        return _EDGEL3_FILES, f"edgel3_sea_ust_audio_emb_{rest}.h5.gz"
+    return _EDGEL3_FILES, f"edgel3_{rest.replace('-', '_audio_sparsity_')}.h5.gz"
 
 
 def read_metadata(archive):
@@ -107,17 +131,32 @@ def read_metadata(archive):
     check(isinstance(name, str) and 0 < len(name) <= 64 and name.isprintable(), "name", "1 to 64 printable characters")
     check(is_int(metadata["contract"], 1, CONTRACT), "contract", f"1 to {CONTRACT}")
     check(
-        isinstance(found("frontend"), dict) and set(found("frontend")) == set(_LIMITS), "frontend", ", ".join(_LIMITS)
+        isinstance(found("frontend"), dict) and set(_LIMITS) <= set(found("frontend")) <= set(_LIMITS) | set(_CHOICES),
+        "frontend",
+        f"{', '.join(_LIMITS)}; perhaps {', '.join(_CHOICES)}",
     )
     for key, (low, high) in _LIMITS.items():
         check(is_int(metadata["frontend"][key], low, high), f"frontend.{key}", f"a whole number from {low} to {high}")
+    for key, choices in _CHOICES.items():
+        value = metadata["frontend"].get(key, choices[0])
+        check(type(value) is type(choices[0]) and value in choices, f"frontend.{key}", " or ".join(map(str, choices)))
     frontend = FrontEnd(**metadata["frontend"])
     check(
-        frontend.hop_length <= frontend.n_fft
+        frontend.hop_length <= frontend.n_fft <= (frontend.sr if frontend.padding == "none" else frontend.n_fft)
         and frontend.n_frames >= 8
         and frontend.n_frames * frontend.n_mels <= MAX_MAP,
         "frontend.hop_length",
         f"at most n_fft, and 8 frames to {MAX_MAP} / n_mels frames in a second",
+    )
+    check(
+        frontend.scale != "linear" or frontend.n_mels == 1 + frontend.n_fft // 2,
+        "frontend.n_mels",
+        "1 + n_fft // 2 on the linear scale",
+    )
+    check(
+        frontend.spectrum == "power" or (frontend.n_fft >= MIN_N_FFT and frontend.n_fft & (frontend.n_fft - 1) == 0),
+        "frontend.n_fft",
+        f"a power of two of at least {MIN_N_FFT} for magnitudes",
     )
     filters, activation = found("network.filters"), found("network.final_activation")
     check(
@@ -126,6 +165,16 @@ def read_metadata(archive):
         f"8 whole numbers from 1 to {MAX_FILTERS}",
     )
     check(activation in ("relu", "linear"), "network.final_activation", "relu or linear")
+    grid = metadata["network"].get("grid", [1, 1])
+    parts = (frontend.n_mels // 8 // 4, frontend.n_frames // 8 // 2)  # of the last map: 4 columns, 2 rows
+    check(
+        isinstance(grid, list)
+        and len(grid) == 2
+        and all(is_int(cells, 1, MAX_FILTERS) for cells in grid)
+        and all(cells == 1 or (size % cells == 0 < size) for cells, size in zip(grid, parts)),
+        "network.grid",
+        f"two whole numbers, 1 or divisors of {parts}",
+    )
     source = metadata["source"]
     check(
         isinstance(source, dict) and all(isinstance(value, str) for value in source.values()),
@@ -135,6 +184,6 @@ def read_metadata(archive):
     for key in ("license", "citation"):
         check(isinstance(metadata[key], str), key, "a string")
     if name in RELEASED:
-        network = (frontend, tuple(filters), activation)
+        network = (frontend, tuple(filters), activation, tuple(grid))
         check(network == RELEASED[name], "network", f"that of {name}: {RELEASED[name]}")
     return metadata

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from .embedding import embed_with
 from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd
-from .metadata import ADDRESS, RELEASED, SHIPPED, released_file
+from .metadata import RELEASED, SHIPPED, released_file
 from .plan import Network, plan
 from .weights import load_weights
 
@@ -72,7 +72,7 @@ class Model:
         return embed_with(self.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
-def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True, threads=None):
+def embed(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, center=True, threads=None):
     """Embed audio: one vector for each window of a second.
 
     Parameters
@@ -84,6 +84,8 @@ def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True, threads=N
         Sampling rate in Hz; needed with samples only. Resampled to the model's rate if it differs.
     model : str, Path or Model
         A model's name (see `list_models`), the path of a weight file, or a loaded model.
+    dim : int, optional
+        Length of an embedding, for models that have several; see `load_model`.
     hop_size : number > 0
         Seconds between windows.
     center : bool
@@ -122,11 +124,16 @@ def embed(audio, sr=None, *, model=DEFAULT, hop_size=0.1, center=True, threads=N
     >>> embedding.shape, timestamps[:3]
     ((16, 64), array([0. , 0.1, 0.2]))
     """
-    model = model if isinstance(model, Model) else load_model(model)
+    if not isinstance(model, Model):
+        model = load_model(model, dim)
+    elif dim not in (None, model.dim):
+        raise EdgeL3Error(
+            f"dim: expected {model.dim}, with which the model was loaded, found {dim!r}; load it with dim="
+        )
     return embed_with(model.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
-def load_model(model=DEFAULT):
+def load_model(model=DEFAULT, dim=None):
     """Load a model, by name or from a weight file.
 
     Parameters
@@ -135,6 +142,8 @@ def load_model(model=DEFAULT):
         A path of a weight file (anything with a directory in it or ending in `.npz`), or a name: looked for as
         `<name>.npz` in the directories of the environment variable `EDGEL3_NP_WEIGHTS`, then among the weights
         that came with the package.
+    dim : int, optional
+        Length of an embedding. OpenL3's models have 6144 (the default) or 512; all others have one length.
 
     Returns
     -------
@@ -143,7 +152,8 @@ def load_model(model=DEFAULT):
     Raises
     ------
     EdgeL3Error
-        There is no such model, or its file is not a valid weight file, or not the one that the package shipped.
+        There is no such model, or it has no embeddings of that length, or its file is not a valid weight file, or not
+        the one that the package shipped.
 
     Examples
     --------
@@ -160,7 +170,7 @@ def load_model(model=DEFAULT):
             "install the package again, or pass the file's path to load it all the same"
         )
     provenance = MappingProxyType(weights.provenance)
-    return Model(weights.name, plan(weights), weights.sha256, provenance)
+    return Model(weights.name, plan(weights, dim), weights.sha256, provenance)
 
 
 def list_models():
@@ -202,9 +212,9 @@ def find_model(model):
     have = ", ".join(installed) or "none"
     where = f"in a directory that the environment variable {PATH_VARIABLE} names, or pass its path as the model"
     if text in RELEASED:
-        file = released_file(text)
+        address, file = released_file(text)
         raise EdgeL3Error(
-            f"model: {text} is a released model that is not installed (installed: {have}). Download {ADDRESS}{file}, "
+            f"model: {text} is a released model that is not installed (installed: {have}). Download {address}{file}, "
             f"convert it with `python tools/convert_weights.py {file} -o {text}.npz` from a checkout of edgel3_np, "
             f"and put the npz {where}"
         )

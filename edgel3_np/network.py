@@ -13,7 +13,7 @@ class Workspace(NamedTuple):
 
     maps: tuple  # of each layer: (rows, 4, channels, tiles * block), as `convolution` describes them, in two buffers
     steps: tuple  # of each layer: for each thread, the steps of its strips, as `convolution.run` takes them
-    tops: np.ndarray  # (strips, dim, block): maxima of the last layer's strips
+    tops: np.ndarray  # (pairs, filters, tiles, block): maxima of the last map, of two rows by four columns
 
 
 def workspace(network, threads=1):
@@ -29,7 +29,7 @@ def workspace(network, threads=1):
     buffers = [np.empty(max(map(np.prod, shapes[parity::2])), np.float32) for parity in range(2)]
     maps = [buffers[number % 2][: np.prod(shape)].reshape(shape) for number, shape in enumerate(shapes)]
     last = network.layers[-1]
-    best = np.empty((len(tops(last)), network.dim, network.block), np.float32)
+    best = np.empty((-(-last.shape[1] // 2), last.filters, tiles(last.shape[2]), network.block), np.float32)
     steps = []
     for number, (layer, x) in enumerate(zip(network.layers, maps)):
         shares = [[] for _ in range(threads)]
@@ -39,7 +39,7 @@ def workspace(network, threads=1):
         for index, top in enumerate(tops(layer)):
             share, space = shares[index % threads], scratch[index % threads]
             if layer is last:
-                share.extend(top_strip(layer, x, network.block, best[index], space, top))
+                share.extend(top_strip(layer, x, network.block, best, space, top))
             else:
                 share.extend(strip(layer, x, network.block, out, space, top))
         steps.append([share for share in shares if share])
@@ -75,8 +75,16 @@ def forward(network, logmel, work, apply=map, first=0):
         for shares in work.steps:
             for _ in apply(run, shares):
                 pass
-        embedding[part] = work.tops.max(axis=0).T[place : place + len(windows)]  # global max-pool
+        embedding[part] = top(network, work.tops)[place : place + len(windows)]
     return embedding
+
+
+def top(network, tops):
+    """Embeddings of a block: the maxima of each cell of the grid over the last map, (block, dim)."""
+    bands, times = network.grid
+    pairs, filters, columns, block = tops.shape
+    cells = tops.reshape(times, pairs // times, filters, bands, columns // bands, block).max(axis=(1, 4))
+    return cells.transpose(3, 2, 0, 1).reshape(block, -1)  # (mel, time, filters) in turn
 
 
 def enter(x, logmel, block, place=0):
@@ -126,7 +134,7 @@ def strip(layer, x, block, out, scratch, top):
 
 
 def top_strip(layer, x, block, best, scratch, top):
-    """Steps towards the maximum of a strip of the last layer, `best` (filters, block)."""
+    """Steps that apply the last layer to a strip, and put its maxima into `best` (pairs, filters, tiles, block)."""
     _, frames, columns = layer.shape
     y = yield from _convolve(layer, x, block, scratch, top)
     if (frames - top) // 2 < len(y):
@@ -136,14 +144,11 @@ def top_strip(layer, x, block, best, scratch, top):
     yield np.maximum, y[:, 0], y[:, 1], y[:, 0]
     y = y[:, 0]  # (pairs, 4, filters, lanes)
     yield np.maximum, y[:, :2], y[:, 2:], y[:, :2]
-    yield np.maximum, y[:, 0], y[:, 1], y[:, 0]
-    y = y[:, 0]  # (pairs, filters, lanes)
-    for pair in y[1:]:
-        yield np.maximum, y[0], pair, y[0]
-    y = y[0]
-    yield np.maximum.reduce, y.reshape(layer.filters, -1, block), 1, best
+    part = best[top // 2 : top // 2 + len(y)]
+    part = part.reshape(*part.shape[:2], -1)  # (pairs, filters, lanes)
+    yield np.maximum, y[:, 0], y[:, 1], part
     if layer.relu:
-        yield np.maximum, best, np.float32(0), best
+        yield np.maximum, part, np.float32(0), part
 
 
 def _convolve(layer, x, block, scratch, top):

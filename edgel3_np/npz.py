@@ -170,7 +170,7 @@ def write_npz(file, arrays):
         for key, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
-            archive.writestr(_member(key, zipfile.ZIP_DEFLATED), content.getvalue(), compresslevel=9)
+            archive.writestr(_member(key, zipfile.ZIP_DEFLATED), content.getvalue(), compresslevel=6)
 
 
 def write_parts(file, arrays):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import convolution
+from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd, mel_bands, mel_filters
 from .parallel import one_blas_thread
 from .weights import to_dense
@@ -79,6 +80,8 @@ class Network:
     layers : tuple of Layer
     block : int
         Windows computed together.
+    grid : tuple of int (mel, time)
+        Parts of the last map whose maxima make the embedding.
     """
 
     frontend: FrontEnd
@@ -87,20 +90,38 @@ class Network:
     shift: np.float32
     layers: tuple
     block: int
+    grid: tuple
 
     @property
     def dim(self):
         """Length of an embedding."""
-        return self.layers[-1].filters
+        return self.layers[-1].filters * self.grid[0] * self.grid[1]
 
 
-def plan(weights):
-    """Make a `Network` of `Weights`: fold batch norms in float64 and choose each layer's kernel."""
+def plan(weights, dim=None):
+    """Make a `Network` of `Weights`: fold batch norms in float64 and choose each layer's kernel.
+
+    Parameters
+    ----------
+    weights : Weights
+    dim : int, optional
+        Length of an embedding, one of `dims(weights)`; the first by default.
+    """
+    sizes = dims(weights)
+    if dim is not None and (isinstance(dim, bool) or dim not in sizes):
+        expected = " or ".join(map(str, sizes))
+        raise EdgeL3Error(f"dim: expected {expected}, of which {weights.name} has embeddings, found {dim!r}")
     with one_blas_thread():  # products of weights must not depend on the number of threads either
-        return _plan(weights)
+        return _plan(weights, (1, 1) if dim == weights.filters[-1] else weights.grid)
 
 
-def _plan(weights):
+def dims(weights):
+    """Lengths that embeddings can have: by the weights' grid, and by the maximum over the whole last map."""
+    bands, times = weights.grid
+    return tuple(dict.fromkeys((weights.filters[-1] * bands * times, weights.filters[-1])))
+
+
+def _plan(weights, grid):
     frontend = weights.frontend
     bands = mel_bands(mel_filters(frontend) if weights.mel is None else weights.mel)
     scale, shift = _affine(weights.norms[0])
@@ -127,7 +148,7 @@ def _plan(weights):
                 cost=costs[kernel],
             )
         )
-    return Network(frontend, bands, np.float32(scale[0]), np.float32(shift[0]), tuple(layers), block)
+    return Network(frontend, bands, np.float32(scale[0]), np.float32(shift[0]), tuple(layers), block, grid)
 
 
 def tiles(columns):

@@ -58,6 +58,9 @@ class Weights(NamedTuple):
         None where it is `mel_filters(frontend)`.
     provenance : dict
         `source`, `license`, `citation`, `contract` of the metadata.
+    grid : tuple of int (mel, time)
+        Besides by its maximum, the last map can be summed up by the maxima of so many parts of it along mel bands and
+        time: OpenL3's long embeddings.
     sha256 : str
         Of the file read; empty before it is written.
     """
@@ -70,6 +73,7 @@ class Weights(NamedTuple):
     norms: tuple
     mel: Optional[np.ndarray]
     provenance: dict
+    grid: tuple = (1, 1)
     sha256: str = ""
 
     @property
@@ -123,10 +127,16 @@ def save_weights(file, weights):
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "name": weights.name,
-        "frontend": weights.frontend._asdict(),
+        "frontend": {
+            key: value
+            for key, value in weights.frontend._asdict().items()
+            if value != FrontEnd._field_defaults.get(key)
+        },
         "network": {"filters": list(weights.filters), "final_activation": weights.final_activation},
         **weights.provenance,
     }
+    if weights.grid != (1, 1):
+        metadata["network"]["grid"] = list(weights.grid)
     arrays = {"metadata": np.frombuffer(json.dumps(metadata).encode(), np.uint8)}
     for number, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases), 1):
         for part in ("data", "indices", "indptr"):
@@ -188,6 +198,7 @@ def parse_weights(content, name):
         norms=norms,
         mel=mel,
         provenance={key: metadata[key] for key in ("contract", "source", "license", "citation")},
+        grid=tuple(metadata["network"].get("grid", (1, 1))),
         sha256=hashlib.sha256(content).hexdigest(),
     )
 

@@ -330,6 +330,28 @@ ATTACKS["rate_a_float"] = (lambda good: told(good, frontend__sr=8000.0), "fronte
 ATTACKS["hop_of_one"] = (lambda good: told(good, frontend__hop_length=1), "frontend.hop_length")
 ATTACKS["hop_of_nothing"] = (lambda good: told(good, frontend__hop_length=0), "frontend.hop_length")
 ATTACKS["hop_beyond_n_fft"] = (lambda good: told(good, frontend__n_fft=100), "frontend.hop_length")
+ATTACKS["scale_unknown"] = (lambda good: told(good, frontend__scale="bark"), "frontend.scale")
+ATTACKS["scale_a_list"] = (lambda good: told(good, frontend__scale=["htk"]), "frontend.scale")
+ATTACKS["linear_of_other_bins"] = (lambda good: told(good, frontend__scale="linear"), "frontend.n_mels")
+ATTACKS["spectrum_unknown"] = (lambda good: told(good, frontend__spectrum="phase"), "frontend.spectrum")
+ATTACKS["magnitudes_of_no_power_of_two"] = (
+    lambda good: told(good, frontend__spectrum="magnitude", frontend__n_fft=1000),
+    "frontend.n_fft",
+)
+ATTACKS["magnitudes_of_few"] = (
+    lambda good: told(good, frontend__spectrum="magnitude", frontend__n_fft=256),
+    "frontend.n_fft",
+)
+ATTACKS["padding_unknown"] = (lambda good: told(good, frontend__padding=1), "frontend.padding")
+ATTACKS["no_frame_fits"] = (
+    lambda good: told(good, frontend__padding="none", frontend__sr=2000, frontend__n_fft=8192),
+    "frontend.hop_length",
+)
+ATTACKS["front_end_knows_more"] = (lambda good: told(good, frontend__window="hann"), "frontend")
+ATTACKS["grid_absurd"] = (lambda good: told(good, network__grid=[10**9, 10**9]), "network.grid")
+ATTACKS["grid_of_nothing"] = (lambda good: told(good, network__grid=[0, 1]), "network.grid")
+ATTACKS["grid_that_does_not_divide"] = (lambda good: told(good, network__grid=[1, 2]), "network.grid")
+ATTACKS["grid_a_number"] = (lambda good: told(good, network__grid=2), "network.grid")
 ATTACKS["front_end_a_string"] = (lambda good: told(good, frontend="48 kHz"), "frontend")
 
 

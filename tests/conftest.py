@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+OPENL3 = ("mel256_music", "mel128_env", "linear_env")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 sys.path.insert(0, str(ROOT / "tools"))
@@ -50,6 +51,7 @@ def converted(shared, tmp_path_factory):
         "sea-64": "edgel3_sea_ust_audio_emb_64.h5.gz",
         "sparse-ft-95.45": "standin_ft_audio_sparsity_95.45.h5.gz",
         "sparse-kd-72.3": "standin_kd_audio_sparsity_72.3.h5.gz",
+        **{f"openl3-{name.replace('_', '-')}": f"standin_openl3_audio_{name}.h5.gz" for name in OPENL3},
     }
 
     def convert(name):

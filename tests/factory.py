@@ -90,13 +90,14 @@ def write_keras(path, arrays, frontend=SEA, whole_model=True, first_number=1, fr
     first_number : int
         Of the layers' numbers, which depend on the session that saved them.
     front : list of np.ndarray, optional
-        Real and imaginary kernels and mel matrix; the formulas' by default.
+        Real and imaginary kernels and mel matrix; the formulas' by default. Empty: no such layer, as in OpenL3's files.
     """
     import h5py
 
     kernels, biases, norms = arrays
     front = keras_front_end(frontend) if front is None else front
     layers = [("input_1", []), ("melspectrogram_1", list(zip(("real_kernels", "imag_kernels", "Variable"), front)))]
+    layers = layers if front else layers[:1]
     config = [{"class_name": "InputLayer", "name": "input_1", "config": {}}]
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     for number in range(9):

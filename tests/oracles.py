@@ -45,11 +45,19 @@ def frame(x, window, hop, front):
     return np.array([x[start : start + window] for start in range(0, len(x) - window + 1, hop)])
 
 
-def melspectrogram(window, sr, n_fft, hop, mel):
+def melspectrogram(window, frontend, mel):
     """Log-mel of one window, with the transform written out as a product with cosines and sines."""
+    sr, n_fft, hop = frontend[:3]
     frames = math.ceil(sr / hop)
     pad = (frames - 1) * hop + n_fft - sr
-    x = np.concatenate([np.zeros(pad // 2), window, np.zeros(pad - pad // 2)])
+    if frontend.padding == "both":
+        x = np.concatenate([np.zeros(pad // 2), window, np.zeros(pad - pad // 2)])
+    elif frontend.padding == "behind":
+        x = np.concatenate([window, np.zeros(pad)])
+    else:
+        x = window
+        while (frames - 1) * hop + n_fft > sr:
+            frames -= 1
     time, bins = np.arange(n_fft), np.arange(n_fft // 2 + 1)
     hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * t / n_fft) for t in time])
     phase = 2 * np.pi * (np.outer(time, bins) % n_fft) / n_fft
@@ -58,7 +66,8 @@ def melspectrogram(window, sr, n_fft, hop, mel):
     for index in range(frames):
         piece = x[index * hop : index * hop + n_fft] * hann
         power = (piece @ cosines) ** 2 + (piece @ sines) ** 2
-        levels[:, index] = 10 * np.log10(np.maximum(np.sqrt(power @ mel), 1e-10))
+        bands = np.sqrt(power @ mel) if frontend.spectrum == "power" else np.sqrt(power) @ mel
+        levels[:, index] = 10 * np.log10(np.maximum(bands, 1e-10))
     levels -= levels.max()
     return np.maximum(levels, -80.0)
 
@@ -89,6 +98,11 @@ def pool(x):
 
 def forward(logmel, kernels, biases, norms):
     """The network of one window as Keras runs it, unfolded: (n_mels, n_frames) -> (dim,), all in float64."""
+    return last_map(logmel, kernels, biases, norms).max(axis=(0, 1))
+
+
+def last_map(logmel, kernels, biases, norms):
+    """The same before the global max-pool: (mel, time, filters)."""
     x = batch_norm(logmel.astype(np.float64)[:, :, np.newaxis], norms[0])
     for number, (kernel, bias) in enumerate(zip(kernels, biases), 1):
         x = convolve(x, kernel) + bias.astype(np.float64)
@@ -96,4 +110,4 @@ def forward(logmel, kernels, biases, norms):
             x = np.maximum(batch_norm(x, norms[number]), 0.0)
         if number in (2, 4, 6):
             x = pool(x)
-    return x.max(axis=(0, 1))
+    return x

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import factory
 import numpy as np
 import pytest
 import soundfile
@@ -14,6 +15,7 @@ import edgel3_np
 from edgel3_np import cli
 from edgel3_np.metadata import CONTRACT
 from edgel3_np.models import PATH_VARIABLE
+from edgel3_np.weights import save_weights
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_a_file_is_embedded_next_to_itself(sounds, small_npz, small_model, capsy
         "weights_sha256": small_model.sha256,
         "version": edgel3_np.__version__,
         "contract": CONTRACT,
-        "options": {"hop_size": 0.1, "center": True},
+        "options": {"dim": 16, "hop_size": 0.1, "center": True},
     }
     captured = capsys.readouterr()
     assert captured.out == "" and "1 done" in captured.err
@@ -58,7 +60,7 @@ def test_options(sounds, small_npz, small_model, capsys):
     expected = small_model.embed(sounds / "a.wav", hop_size=0.5, center=False)
     with np.load(sounds / "out" / "new" / "a_small.npz") as archive:
         np.testing.assert_array_equal(archive["embedding"], expected.embedding)
-        assert json.loads(str(archive["provenance"]))["options"] == {"hop_size": 0.5, "center": False}
+        assert json.loads(str(archive["provenance"]))["options"] == {"dim": 16, "hop_size": 0.5, "center": False}
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
 
@@ -216,15 +218,36 @@ def test_model_that_is_not_there(capsys, monkeypatch):
         (["-mtype", "sea"], "sea-512"),
         (["--model-type", "sea", "--emb-dim", "64"], "sea-64"),
         (["-mtype", "sea", "-e", "128"], "sea-128"),
+        (["-i", "mel128"], "openl3-mel128-music"),
+        (["--content-type", "env"], "openl3-mel256-env"),
+        (["--input-repr", "linear", "-c", "music"], "openl3-linear-music"),
     ],
 )
 def test_upstreams_way_of_naming_models(arguments, name):
     assert cli._model_name(cli._parser().parse_args(["a.wav", *arguments])) == name
 
 
-def test_two_ways_of_naming_models_at_once(capsys):
-    assert cli.main(["a.wav", "-m", "pico-64", "-e", "64"]) == cli.USAGE
-    assert "--emb-dim" in capsys.readouterr().err
+@pytest.mark.parametrize("more", [["-e", "64"], ["-i", "linear"], ["-c", "env", "-e", "64"]])
+def test_two_ways_of_naming_models_at_once(more, capsys):
+    named = [] if len(more) > 2 else ["-m", "pico-64"]
+    assert cli.main(["a.wav", *named, *more]) == cli.USAGE
+    err = capsys.readouterr().err
+    assert "expected one way of naming a model" in err
+    assert all({"-e": "--emb-dim", "-i": "--input-repr", "-c": "--content-type"}[flag] in err for flag in more[::2])
+
+
+def test_lengths_of_embeddings(sounds, tmp_path, capsys):
+    """Of models that have several; a result of another length is not taken for what was asked for."""
+    path = tmp_path / "grid.npz"
+    save_weights(path, factory.random_weights()._replace(grid=(2, 3)))
+    arguments = [str(sounds / "a.wav"), "-m", str(path), "-o", str(tmp_path / "out")]
+    for flag, dim in (("--dim", "16"), ("-as", "96"), ("--audio-embedding-size", "16"), (None, "96")):
+        assert cli.main([*arguments, *([flag, dim] if flag else [])]) == cli.OK
+        assert "1 done" in capsys.readouterr().err
+        with np.load(tmp_path / "out" / "a.npz") as archive:
+            assert archive["embedding"].shape[1] == int(dim)
+    assert cli.main([*arguments, "--dim", "64"]) == cli.USAGE
+    assert "expected 96 or 16" in capsys.readouterr().err
 
 
 def test_list_models(small_npz, monkeypatch, capsys):
@@ -271,6 +294,7 @@ def test_interrupted(sounds, small_npz, sweep, jobs):
         text=True,
         env=environment(),
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
     )
     while not list(sounds.glob("*.npz")):
         assert program.poll() is None

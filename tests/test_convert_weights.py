@@ -222,6 +222,44 @@ def test_a_sparse_file_without_a_telling_name():
             convert_weights.recognise(file, SPARSE, RELEASED["sparse-ft-95.45"][1], "linear", file)
 
 
+def openl3_file(path, filters=RELEASED["openl3-linear-env"][1], activation="linear"):
+    """A file as OpenL3 gives them out: weights alone, no front end."""
+    arrays = factory.random_arrays(filters, activation, density=0.02)
+    factory.write_keras(path, arrays, whole_model=False, front=[])
+    return arrays
+
+
+def test_openl3_models_are_named_by_their_file(tmp_path, capsys):
+    path = tmp_path / "openl3_audio_mel128_env-v0_4_0.h5"
+    arrays = openl3_file(path)
+    assert convert_weights.main([str(path), "-o", str(tmp_path / "out.npz")]) == 0
+    assert "no front end in the file" in capsys.readouterr().out
+    weights = check(tmp_path / "out.npz", arrays)
+    assert weights.name == "openl3-mel128-env"
+    assert (weights.frontend, weights.filters, weights.final_activation, weights.grid) == RELEASED[weights.name]
+    assert "CC BY 4.0" in weights.provenance["license"] and "ICASSP 2019" in weights.provenance["citation"]
+    assert load_model(tmp_path / "out.npz").dim == 6144 and load_model(tmp_path / "out.npz", 512).dim == 512
+
+
+def test_an_openl3_file_without_a_telling_name(tmp_path, capsys):
+    path = tmp_path / "weights.h5"
+    openl3_file(path)
+    assert convert_weights.main([str(path), "-o", str(tmp_path / "out.npz")]) == 1
+    assert "pass --name" in capsys.readouterr().err
+    assert convert_weights.main([str(path), "--name", "sea-512", "-o", str(tmp_path / "out.npz")]) == 1
+    assert "pass --name" in capsys.readouterr().err
+    assert convert_weights.main([str(path), "--name", "openl3-linear-music", "-o", str(tmp_path / "out.npz")]) == 0
+    assert load_weights(tmp_path / "out.npz").frontend == RELEASED["openl3-linear-music"][0]
+
+
+@pytest.mark.parametrize("filters, activation", [(SEA_64, "linear"), (RELEASED["sea-512"][1], "relu")])
+def test_another_network_is_not_openl3s(tmp_path, capsys, filters, activation):
+    path = tmp_path / "openl3_audio_mel256_music-v0_4_0.h5"
+    openl3_file(path, filters, activation)
+    assert convert_weights.main([str(path), "-o", str(tmp_path / "out.npz")]) == 1
+    assert "expected" in capsys.readouterr().err and not (tmp_path / "out.npz").exists()
+
+
 # --- the reference files
 
 

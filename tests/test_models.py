@@ -68,7 +68,7 @@ def test_a_released_model_that_is_missing_says_how_to_get_it(name, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, "/no/such")
     with pytest.raises(EdgeL3Error) as caught:
         load_model(name)
-    for part in (name, released_file(name), "convert_weights.py", PATH_VARIABLE):
+    for part in (name, "".join(released_file(name)), "convert_weights.py", PATH_VARIABLE):
         assert part in str(caught.value)
 
 
@@ -76,7 +76,7 @@ def test_released_names_are_upstreams(shared):
     import json
 
     files = json.loads((shared / "weights" / "upstream_files.json").read_text())["files"]
-    expected = {entry["model"]: entry["file"] for entry in files if not entry["model"].startswith("openl3")}
+    expected = {entry["model"]: (entry["base_address"], entry["file"]) for entry in files}
     assert {name: released_file(name) for name in RELEASED} == expected
 
 
@@ -112,6 +112,22 @@ def test_without_its_weights_the_default_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("edgel3_np.models._directories", list)
     with pytest.raises(EdgeL3Error, match="pico-64 does not come with this copy"):
         load_model()
+
+
+def test_models_of_several_sizes(tmp_path):
+    path = tmp_path / "grid.npz"
+    save_weights(path, factory.random_weights()._replace(grid=(2, 3)))
+    sound = np.random.default_rng(0).standard_normal(9000)
+    assert [load_model(path, dim).dim for dim in (None, 96, 16)] == [96, 96, 16]
+    long, short = (edgel3_np.embed(sound, 8000, model=path, dim=dim).embedding for dim in (96, 16))
+    assert long.reshape(-1, 6, 16).max(axis=1).tobytes() == short.tobytes()
+    for dim in (6144, 0, True, "96", 16.5):
+        with pytest.raises(EdgeL3Error, match="dim: expected 96 or 16, of which small has"):
+            load_model(path, dim)
+    with pytest.raises(EdgeL3Error, match="dim: expected 96, with which"):
+        edgel3_np.embed(sound, 8000, model=load_model(path), dim=16)
+    with pytest.raises(EdgeL3Error, match="dim: expected 64, of which pico-64 has"):
+        load_model(dim=512)
 
 
 def test_model_without_its_file_name_keeps_its_own(small_npz):

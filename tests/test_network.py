@@ -106,7 +106,8 @@ def test_each_layer_against_the_float64_convolution(case, floats, monkeypatch):
         expected = np.resize(expected, (block, *expected[0].shape))
         tolerance = 2e-6 * np.abs(expected).max()
         if number == 8:
-            np.testing.assert_allclose(work.tops.max(axis=0).T, expected.max(axis=(1, 2)), rtol=0, atol=tolerance)
+            found = work.tops.max(axis=(0, 2)).T
+            np.testing.assert_allclose(found, expected.max(axis=(1, 2)), rtol=0, atol=tolerance)
             break
         out, (rows, columns) = work.maps[number], expected.shape[1:3]
         found = factory.untile(out, out.shape[3] // block * 4, block)
@@ -189,6 +190,27 @@ def test_a_workspace_remembers_nothing(kernel, monkeypatch):
     expected = forward(network, logmel, work).tobytes()
     assert np.isnan(forward(network, np.full_like(random_logmel(ODD, network.block), np.nan), work)).all()
     assert forward(network, logmel, work).tobytes() == expected
+
+
+@pytest.mark.parametrize("grid", [(1, 3), (2, 1), (2, 3)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_grid_of_maxima(grid, threads, monkeypatch):
+    """Of 8 columns by 6 rows: in the order mel, time, filters."""
+    monkeypatch.setattr(planning, "STRIP_FLOATS", 0)
+    arrays = factory.random_arrays()
+    network, logmel = plan(factory.random_weights()._replace(grid=grid)), random_logmel(SEA, 3)
+    with parallel.spread(threads) as apply:
+        found = forward(network, logmel, workspace(network, threads), apply)
+    for window, spectrogram in zip(found, logmel):
+        last = oracles.last_map(spectrogram, *arrays)
+        assert last.shape == (8, 6, 16)
+        expected = [
+            last[m * 8 // grid[0] : (m + 1) * 8 // grid[0], t * 6 // grid[1] : (t + 1) * 6 // grid[1], f].max()
+            for m in range(grid[0])
+            for t in range(grid[1])
+            for f in range(16)
+        ]
+        np.testing.assert_allclose(window, expected, atol=5e-5 * np.abs(expected).max())
 
 
 def test_no_windows_no_embeddings():

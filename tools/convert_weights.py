@@ -3,8 +3,10 @@
 
     python tools/convert_weights.py edgel3_sea_ust_audio_emb_64.h5.gz -o weights/sea-64.npz
 
-Reads whole models (`model.save`) and weights alone (`save_weights`), gzipped or not. Layers are told by order and
-shape, never by number. Needs h5py: `pip install edgel3_np[convert]`.
+Reads whole models (`model.save`) and weights alone (`save_weights`), gzipped or not; of edgel3, and of OpenL3's audio
+models, which hold no front end. Layers are told by order and shape, never by number.
+
+Needs h5py: `pip install edgel3_np[convert]`.
 """
 
 import argparse
@@ -25,7 +27,7 @@ except ImportError:  # a checkout that has not been installed
 
 from edgel3_np.errors import EdgeL3Error
 from edgel3_np.melspectrogram import mel_filters, melspectrogram
-from edgel3_np.metadata import CITATIONS, CONTRACT, LICENSE, PUBLISHED, RELEASED, SEA, SPARSE
+from edgel3_np.metadata import CITATIONS, CONTRACT, LICENSES, OPENL3, PUBLISHED, RELEASED, SEA, SPARSE
 from edgel3_np.network import forward, workspace
 from edgel3_np.output import atomic
 from edgel3_np.plan import EPSILON, plan
@@ -87,8 +89,8 @@ def sort_layers(layers, path):
 
     Returns
     -------
-    front : list of 3 np.ndarray
-        Real and imaginary DFT kernels, mel matrix.
+    front : list of 3 np.ndarray, or None
+        Real and imaginary DFT kernels, mel matrix; OpenL3's files hold none.
     norms, convolutions : list
         Arrays of each batch norm, and of each convolution, in order.
     """
@@ -109,10 +111,11 @@ def sort_layers(layers, path):
             )
         kinds += kind
         sorted_layers[kind].append(arrays)
-    if kinds not in ("mn" + 8 * "cn", "mn" + 7 * "cn" + "c"):
+    if kinds not in ("mn" + 8 * "cn", "mn" + 7 * "cn" + "c", "n" + 7 * "cn" + "c"):
         raise EdgeL3Error(
-            f"{path}: expected a spectrogram, a batch norm, and 8 convolutions each with a batch norm (but perhaps the "
-            f"last), found (m: spectrogram, n: norm, c: convolution) '{kinds}'; this is no edgel3 audio model"
+            f"{path}: expected a spectrogram (not in OpenL3's), a batch norm, and 8 convolutions each with a batch "
+            f"norm (but perhaps the last), found (m: spectrogram, n: norm, c: convolution) '{kinds}'; this is no audio "
+            "model of edgel3 or OpenL3"
         )
     norms, convolutions = sorted_layers["n"], sorted_layers["c"]
     channels = 1
@@ -124,7 +127,7 @@ def sort_layers(layers, path):
             raise EdgeL3Error(f"{path}: batch norm after conv{number}: expected {channels} channels, found others")
     if norms[0][0].shape != (1,):
         raise EdgeL3Error(f"{path}: input batch norm: expected 1 channel, found shape {norms[0][0].shape}")
-    return sorted_layers["m"][0], norms, convolutions
+    return sorted_layers["m"][0] if kinds[0] == "m" else None, norms, convolutions
 
 
 def check_front_end(front, path):
@@ -178,7 +181,7 @@ def check_config(config, path):
 
 def recognise(filename, frontend, filters, activation, path):
     """Name the model: by its network, and for sparse models by its file's name, for nothing in the weights tells."""
-    names = [name for name, network in RELEASED.items() if network == (frontend, filters, activation)]
+    names = [name for name, network in RELEASED.items() if network[:3] == (frontend, filters, activation)]
     if not names:
         raise EdgeL3Error(
             f"{path}: expected the network of a released model, found filters {filters}, a {activation} last "
@@ -195,23 +198,41 @@ def recognise(filename, frontend, filters, activation, path):
     return f"sparse-{match[1]}-{match[2]}"
 
 
+def recognise_openl3(filename, name, path):
+    """Name an OpenL3 model, by its file's name: nothing in the weights tells what spectrograms they are for."""
+    match = re.search(f"({'|'.join(OPENL3)})_(music|env)", filename)
+    name = name or (f"openl3-{match[1]}-{match[2]}" if match else None)
+    if name not in RELEASED or not name.startswith("openl3-"):
+        raise EdgeL3Error(
+            f"{path}: OpenL3's weights, but its file name does not tell which (as openl3_audio_mel256_music-v0_4_0.h5 "
+            "does); pass --name, such as --name openl3-mel256-music"
+        )
+    return name
+
+
 def convert(path, name=None, dtype=np.float32):
     """Read a Keras file and return `Weights`, the dense kernels, and the largest difference of its DFT kernels."""
     content, sha256 = read_source(path)
     layers, config = read_layers(content, path)
     front, norms, convolutions = sort_layers(layers, path)
     check_config(config, path)
-    frontend, mel, dft_error = check_front_end(front, path)
     filters = tuple(kernel.shape[3] for kernel, _ in convolutions)
-    activation = "relu" if len(norms) == 9 else "linear"
-    name = name or recognise(Path(path).name, frontend, filters, activation, path)
-    if RELEASED.get(name, (frontend, filters, activation)) != (frontend, filters, activation):
+    activation, grid, mel, dft_error = "relu" if len(norms) == 9 else "linear", (1, 1), None, None
+    if front is None:
+        name = recognise_openl3(Path(path).name, name, path)
+        frontend, _, _, grid = RELEASED[name]
+    else:
+        frontend, mel, dft_error = check_front_end(front, path)
+        name = name or recognise(Path(path).name, frontend, filters, activation, path)
+    network = (frontend, filters, activation, grid)
+    if RELEASED.get(name, network) != network:
         raise EdgeL3Error(f"{path}: expected the network of {name}, found filters {filters}, {frontend}")
+    family = "openl3" if front is None else "sea" if frontend == SEA else "sparse"
     provenance = {
         "contract": CONTRACT,
         "source": {"file": Path(path).name, "sha256": sha256},
-        "license": LICENSE,
-        "citation": CITATIONS["sea" if frontend == SEA else "sparse"],
+        "license": LICENSES[family],
+        "citation": CITATIONS[family],
     }
     weights = Weights(
         name,
@@ -222,6 +243,7 @@ def convert(path, name=None, dtype=np.float32):
         tuple(np.stack(norm) for norm in norms),
         mel,
         provenance,
+        grid,
     )
     return weights, [kernel for kernel, _ in convolutions], dft_error
 
@@ -280,8 +302,11 @@ def main(arguments=None):
         print(f"cannot write {error.filename or options.output}: {error.strerror}", file=sys.stderr)
         return 1
     print(f"{options.source}: {weights.name}, {weights.frontend}")
-    print(f"DFT kernels within {dft_error:.1e} of the formulas; mel matrix ", end="")
-    print("equal to the formula" if weights.mel is None else "differs from the formula in rounding: kept as stored")
+    if dft_error is None:
+        print("no front end in the file: OpenL3's, by its name")
+    else:
+        print(f"DFT kernels within {dft_error:.1e} of the formulas; mel matrix ", end="")
+        print("equal to the formula" if weights.mel is None else "differs from the formula in rounding: kept as stored")
     print("\n".join(table(weights, kernels)))
     # adding 0.0 turns -0.0, of which pruning leaves many, into 0.0 and changes nothing else
     exact = all((k + 0.0).tobytes() == to_dense(c).tobytes() for k, c in zip(kernels, stored.kernels))
