@@ -1,6 +1,7 @@
-"""L3 audio embeddings in NumPy: EdgeL3 and SEA models without a deep-learning framework."""
+"""L3 audio embeddings in NumPy: EdgeL3, SEA and OpenL3 models without a deep-learning framework."""
 
 from .collection import embed_files
+from .edgel3 import get_embedding, get_output_path, process_file
 from .embedding import Embedding
 from .errors import EdgeL3Error, EdgeL3Warning
 from .jobs import Report
@@ -17,6 +18,9 @@ __all__ = [
     "Stream",
     "embed",
     "embed_files",
+    "get_embedding",
+    "get_output_path",
     "list_models",
     "load_model",
+    "process_file",
 ]

@@ -10,7 +10,7 @@ from importlib import import_module
 from . import __version__
 from .collection import check_executor, find_jobs, reports
 from .errors import EdgeL3Error
-from .metadata import CONTRACT
+from .metadata import CONTRACT, edgel3_name
 from .models import DEFAULT, PATH_VARIABLE, list_models
 from .plan import dims
 from .progress import Totals, display
@@ -222,9 +222,7 @@ def _model_name(options):
     if not named:
         return DEFAULT
     chosen = {**UPSTREAM, **named}
-    if chosen["model_type"] == "sea":
-        return f"sea-{chosen['emb_dim']}"
-    return f"sparse-{chosen['retrain_type']}-{chosen['model_sparsity']}"
+    return edgel3_name(chosen["model_type"], chosen["emb_dim"], chosen["retrain_type"], float(chosen["model_sparsity"]))
 
 
 def _print_models():

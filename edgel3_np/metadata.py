@@ -1,7 +1,9 @@
 """What a weight file says of itself, and what the released models are."""
 
 import json
+from numbers import Real
 
+from .errors import EdgeL3Error
 from .fourier import MIN_N_FFT
 from .melspectrogram import FrontEnd
 
@@ -82,6 +84,26 @@ def released_file(name):
     if family == "sea":
         return _EDGEL3_FILES, f"edgel3_sea_ust_audio_emb_{rest}.h5.gz"
     return _EDGEL3_FILES, f"edgel3_{rest.replace('-', '_audio_sparsity_')}.h5.gz"
+
+
+def edgel3_name(model_type, emb_dim, retrain_type, sparsity):
+    """Our name of a model that edgel3 names by four options; an error if there is none.
+
+    Examples
+    --------
+    >>> edgel3_name("sparse", 512, "ft", 95.45), edgel3_name("sea", 64, "ft", 95.45)
+    ('sparse-ft-95.45', 'sea-64')
+    """
+    options = {
+        "model_type": (model_type, ("sparse", "sea")),
+        "emb_dim": (emb_dim, (512, 256, 128, 64)),
+        "retrain_type": (retrain_type, ("ft", "kd")),
+        "sparsity": (sparsity, tuple(map(float, PUBLISHED))),
+    }
+    for key, (value, choices) in options.items():
+        if not isinstance(value, (str, Real)) or value not in choices:
+            raise EdgeL3Error(f"{key}: expected {' or '.join(map(repr, choices))}, found {value!r}")
+    return f"sea-{emb_dim}" if model_type == "sea" else f"sparse-{retrain_type}-{float(sparsity)}"
 
 
 def read_metadata(archive):

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from .embedding import embed_with
 from .errors import EdgeL3Error
 from .melspectrogram import FrontEnd
-from .metadata import RELEASED, SHIPPED, released_file
+from .metadata import RELEASED, SHIPPED, edgel3_name, released_file
 from .plan import Network, plan
 from .weights import load_weights
 
@@ -171,6 +171,26 @@ def load_model(model=DEFAULT, dim=None):
         )
     provenance = MappingProxyType(weights.provenance)
     return Model(weights.name, plan(weights, dim), weights.sha256, provenance)
+
+
+def load_embedding_model(model_type="sparse", emb_dim=128, retrain_type="ft", sparsity=95.45):
+    """Load a released model, by the options of `edgel3.models.load_embedding_model`.
+
+    Parameters
+    ----------
+    model_type, emb_dim, retrain_type, sparsity
+        As for `get_embedding`.
+
+    Returns
+    -------
+    model : Model
+    """
+    return load_model(edgel3_name(model_type, emb_dim, retrain_type, sparsity))
+
+
+def load_embedding_model_path(model_type="sparse", emb_dim=128, retrain_type="ft", sparsity=95.45):
+    """The path, as text, of the weight file that `load_embedding_model` loads."""
+    return find_model(edgel3_name(model_type, emb_dim, retrain_type, sparsity))
 
 
 def list_models():

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import __version__
 from .audio import check_sr
+from .edgel3 import check_model, check_verbose, embed_to_file, get_output_path, output_path
 from .errors import EdgeL3Error, EdgeL3Warning
-from .metadata import CONTRACT
-from .models import Model, load_model
-from .output import save_embedding
+from .models import load_model
+
+__all__ = ["get_audio_embedding", "get_output_path", "load_audio_embedding_model", "models", "process_audio_file"]
 
 OpenL3Error, OpenL3Warning = EdgeL3Error, EdgeL3Warning
 CHOICES = {
@@ -171,59 +171,22 @@ def process_audio_file(
         if not isinstance(path, (str, os.PathLike)):
             raise EdgeL3Error(f"filepath: expected a path or a list of paths, found {type(path).__name__}")
     model = _model(model, input_repr, content_type, embedding_size, frontend)
-    provenance = {
-        "model": model.name,
-        "weights_sha256": model.sha256,
-        "version": __version__,
-        "contract": CONTRACT,
-        "options": {"dim": model.dim, "hop_size": float(hop_size), "center": bool(center)},
-    }
     for path in paths:
-        output = get_output_path(path, f"{suffix or ''}.npz", output_dir)
-        if os.path.exists(output) and not overwrite:
-            continue
-        result = model.embed(path, hop_size=hop_size, center=center)
-        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
-        save_embedding(output, [result.embedding], lambda n, i, t=result.timestamps: t[i : i + n], provenance)
-
-
-def get_output_path(filepath, suffix, output_dir=None):
-    """Path of an output, as `openl3.core.get_output_path` forms it.
-
-    Parameters
-    ----------
-    filepath : str or Path
-    suffix : str
-        Such as `.npz`, or `new.npz` for `name_new.npz`.
-    output_dir : str or Path, optional
-        By default the file's own directory.
-
-    Examples
-    --------
-    >>> get_output_path("sounds/a.wav", "new.npz", "out").replace(os.sep, "/")
-    'out/a_new.npz'
-    """
-    filepath = os.fspath(filepath)
-    base = os.path.splitext(os.path.basename(filepath))[0]
-    directory = os.fspath(output_dir) if output_dir else os.path.dirname(filepath)
-    return os.path.join(directory, base + ("" if suffix.startswith(".") else "_") + suffix)
+        output = output_path(path, suffix, output_dir)
+        if overwrite or not os.path.exists(output):
+            embed_to_file(model, path, output, hop_size, center)
 
 
 def _check(batch_size, verbose):
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise EdgeL3Error(f"batch_size: expected a whole number above 0, found {batch_size!r}")
-    if verbose not in (0, 1):
-        raise EdgeL3Error(f"verbose: expected True or False, found {verbose!r}")
+    check_verbose(verbose)
 
 
 def _model(model, input_repr, content_type, embedding_size, frontend):
     if model is None:
         return load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
-    if not isinstance(model, Model):
-        raise EdgeL3Error(
-            f"model: expected what load_audio_embedding_model returns, or None, found {type(model).__name__}"
-        )
-    return model
+    return check_model(model)
 
 
 def main(arguments=None):

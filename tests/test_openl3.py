@@ -169,7 +169,7 @@ def test_lists(use, noise):
         ({"sr": -1}, "sr"),
         ({"sr": "48000"}, "sr"),
         ({"sr": [48000, 48000]}, "expected one rate, or 1"),
-        ({"model": "openl3"}, "model: expected what"),
+        ({"model": "openl3"}, "model: expected a loaded model"),
         ({"input_repr": "mel64"}, "input_repr: expected 'mel256'"),
         ({"content_type": "speech"}, "content_type"),
         ({"embedding_size": 128}, "embedding_size: expected 6144 or 512"),
