@@ -25,8 +25,9 @@ import startup
 from engines import installed
 
 from edgel3_np import load_model
+from edgel3_np.info import environment
 from edgel3_np.melspectrogram import melspectrogram
-from edgel3_np.timing import environment, measure, synthesise, time_layers, variables
+from edgel3_np.timing import measure, synthesise, time_layers, variables
 
 HERE = Path(__file__).resolve().parent
 AGREE = 1e-4

@@ -17,7 +17,8 @@ from pathlib import Path
 import soundfile
 
 from edgel3_np import load_model
-from edgel3_np.timing import environment, peak_memory, synthesise, variables
+from edgel3_np.info import environment
+from edgel3_np.timing import peak_memory, synthesise, variables
 
 BLOCK = 10  # seconds of generated sound, over and over
 LOOK = 0.05  # seconds between looks

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import oracles
 
+from edgel3_np.info import environment
 from edgel3_np.parallel import one_blas_thread
 from edgel3_np.resample import resample
-from edgel3_np.timing import environment
 
 PAIRS = ((44100, 8000), (48000, 8000), (22050, 8000), (44100, 48000), (44101, 8000))
 SECONDS, REPEATS = 1.0, 5

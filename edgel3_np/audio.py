@@ -45,7 +45,8 @@ def open_audio(audio, sr=None):
         Source missing, unreadable or not audio; array of the wrong kind or shape; rate missing, absurd or not the
         file's; NaN or infinity (the message gives the time of the first one; raised while reading).
     """
-    if isinstance(audio, np.ndarray) or (hasattr(audio, "__array__") and not _is_file_like(audio)):
+    text = isinstance(audio, (str, bytes))  # as NumPy's own, which pass for arrays, are too
+    if isinstance(audio, np.ndarray) or (hasattr(audio, "__array__") and not text and not _is_file_like(audio)):
         samples = check_samples(np.asarray(audio))
         if sr is None:
             raise EdgeL3Error("sr: expected the sampling rate in Hz of the samples given, found None; pass sr=...")

@@ -9,8 +9,9 @@ import sys
 
 from . import parallel
 from .errors import EdgeL3Error
+from .info import environment
 from .models import DEFAULT, list_models, load_model
-from .timing import environment, synthesise, time_layers, time_model
+from .timing import synthesise, time_layers, time_model
 
 EPILOG = """\
 The check compares an embedding with computations in float64; if it fails, the exit code is 1. Steps and layers are

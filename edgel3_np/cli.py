@@ -17,7 +17,10 @@ from .progress import Totals, display
 from .weights import load_weights
 
 OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
-COMMANDS = {}  # first words that are not files: name of a module with a function main(arguments), and what it does
+COMMANDS = {  # first words that are not files: a module with a function main(arguments), and what it does
+    "info": "show versions, hardware and installed models",
+    "verify": "check that the installed models compute what they should",
+}
 OPENL3 = {"input_repr": "mel256", "content_type": "music"}
 UPSTREAM = {"model_type": "sparse", "emb_dim": 512, "retrain_type": "ft", "model_sparsity": "95.45"}
 

@@ -127,7 +127,7 @@ class Archive:
         member = self._members[key]
         try:
             with self._zip.open(member) as file:
-                dtype, found, header = _parse_header(file.read(_HEADER_BYTES))
+                dtype, found, header = parse_header(file.read(_HEADER_BYTES))
                 if dtype not in dtypes.split():
                     raise self.error(key, f"dtype {' or '.join(dtypes.split())}", dtype)
                 if (len(found) != 1 or found[0] > max_items) if None in shape else found != shape:
@@ -150,7 +150,8 @@ class Archive:
         return array
 
 
-def _parse_header(start):
+def parse_header(start):
+    """What the header of an npy says, given the file's start: dtype as text, shape, and how many bytes it takes."""
     match = _HEADER.fullmatch(start[10 : 10 + int.from_bytes(start[8:10], "little")])
     if not start.startswith(_MAGIC) or match is None:
         raise ValueError("a header that is not that of a plain little-endian array (npy version 1.0)")

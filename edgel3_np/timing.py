@@ -1,7 +1,6 @@
 """What `bench` measures: steps, layers, whole embeddings, memory; and whether the numbers are right."""
 
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -11,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, network, parallel
+from . import network, parallel
 from .audio import open_audio
 from .convolution import run
+from .errors import EdgeL3Error
 from .melspectrogram import melspectrogram
 from .models import find_model, load_model
+from .npz import parse_header, read_file
 from .plan import fold, operations
 from .resample import resample
 from .stream import Stream
@@ -23,6 +24,7 @@ from .weights import load_weights
 
 FILE_SR = 44100
 TOLERANCE = 5e-5  # of the largest value of an embedding
+MAX_GOLDEN_BYTES = 1 << 16
 BUSY = 0.5e6  # microseconds of estimated work that a generated sound should make
 
 
@@ -50,29 +52,6 @@ def synthesise(sr=FILE_SR, seconds=4.0):
     t = np.arange(int(sr * seconds)) / sr
     noise = np.random.default_rng(0).standard_normal(len(t))
     return 0.5 * np.sin(2 * np.pi * (100 + 200 * t) * t) + 0.05 * np.clip(noise, -5, 5)
-
-
-def environment():
-    """Versions and hardware, for the head of a table."""
-    import scipy
-    import soundfile
-
-    try:
-        with open("/proc/cpuinfo") as file:
-            cpu = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or "unknown"
-    return {
-        "edgel3_np": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "soundfile": soundfile.__version__,
-        "blas": parallel.blas(),
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-    }
 
 
 def time_model(name, repeats, threads=(None,), audio=None):
@@ -206,6 +185,11 @@ def check(name):
         Relative to the largest value: `difference` from the network without our kernels (each convolution a sum of nine
         products of shifted maps), on our spectrogram; `golden`, from the embedding that came with the model, of the
         whole pipeline (None if none did); the `limit` of both.
+
+    Raises
+    ------
+    EdgeL3Error
+        The model cannot be loaded, or the embedding that came with it is not one of the model's.
     """
     path, model = find_model(name), load_model(name)
     net = model.network
@@ -219,14 +203,40 @@ def check(name):
         x = bias + sum(padded[dy : dy + frames, dx : dx + columns] @ taps[dy, dx] for dy, dx in np.ndindex(3, 3))
         x = np.maximum(x, 0.0) if layer.relu else x
         if layer.pool:
-            x = x[: frames // 2 * 2, : columns // 2 * 2].reshape(frames // 2, 2, columns // 2, 2, -1).max(axis=(1, 3))
-    golden = os.path.splitext(path)[0] + ".golden.npy"
-    golden = np.load(golden, allow_pickle=False) if os.path.isfile(golden) else None
+            x = _blocks(x, frames // 2, columns // 2).max(axis=(1, 3))
+    bands, times = net.grid
+    expected = _blocks(x, times, bands).max(axis=(1, 3)).swapaxes(0, 1).ravel()  # (bands, times, channels) in turn
+    golden = read_golden(path, model.dim)
     return {
-        "difference": _difference(found, x.max(axis=(0, 1))),
+        "difference": _difference(found, expected),
         "golden": None if golden is None else _difference(found, golden),
         "limit": TOLERANCE,
     }
+
+
+def _blocks(x, rows, columns):
+    """A map (frames, mels, channels) as a grid of blocks: (rows, frames of a block, columns, mels of it, channels)."""
+    down, across = x.shape[0] // rows, x.shape[1] // columns
+    return x[: rows * down, : columns * across].reshape(rows, down, columns, across, -1)
+
+
+def read_golden(path, dim):
+    """The embedding that came with a weight file, of the sound that `check` uses: shape (dim,); None if none did."""
+    path = Path(path) if isinstance(path, str) else path
+    path = path.parent.joinpath(os.path.splitext(path.name)[0] + ".golden.npy")
+    if not path.is_file():
+        return None
+    content = read_file(path, MAX_GOLDEN_BYTES)
+    try:
+        dtype, shape, start = parse_header(content)
+    except ValueError as error:
+        raise EdgeL3Error(f"{path}: expected an npy file, found {error}; install the model again") from error
+    if (dtype, shape, len(content)) != ("<f4", (dim,), start + 4 * dim):
+        raise EdgeL3Error(
+            f"{path}: expected all of {dim} numbers of dtype <f4, found {len(content) - start} bytes of dtype {dtype}, "
+            f"shape {shape}; install the model again"
+        )
+    return np.frombuffer(content, dtype, offset=start)
 
 
 def _difference(found, expected):

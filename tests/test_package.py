@@ -20,7 +20,11 @@ argparse ast collections concurrent contextlib cProfile ctypes dataclasses fract
 importlib io itertools json math multiprocessing numbers os pathlib platform pstats re signal stat statistics
 subprocess sys tempfile threading time types typing warnings zipfile zlib
 """
-EXTRA = {"progress.py": {"tqdm"}}  # imported where it is used, and done without where it is not installed
+EXTRA = {  # imported where it is used, by who has it
+    "hear.py": {"torch"},
+    "progress.py": {"tqdm"},
+    "transformer.py": {"pandas", "sklearn"},
+}
 
 
 def imported(path):

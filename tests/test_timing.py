@@ -48,8 +48,3 @@ def test_peak_memory(small_npz, tmp_path):
 
     soundfile.write(tmp_path / "a.wav", timing.synthesise(8000, 2.0), 8000)
     assert 20 < timing.peak_memory(str(tmp_path / "a.wav"), str(small_npz)) < 500
-
-
-def test_environment_names_the_libraries():
-    facts = timing.environment()
-    assert facts["numpy"] == np.__version__ and facts["cores"] >= 1 and facts["blas"]

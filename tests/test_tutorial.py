@@ -1,0 +1,82 @@
+"""docs/tutorial.md, run from top to bottom in an empty directory, prints what it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import edgel3_np
+
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+LATER = ("Search without Python", "Take it with you")  # sections that are not run
+RUNNER = '''\
+"""Runs blocks of [kind, code] in one namespace; writes what each printed. In a file: worker processes import it."""
+import contextlib, io, json, subprocess, sys
+
+if __name__ == "__main__":
+    namespace, printed = {"__name__": "__main__"}, []
+    for number, (kind, code) in enumerate(json.load(open("blocks.json"))):
+        out = io.StringIO()
+        if kind == "python":
+            with contextlib.redirect_stdout(out):
+                exec(compile(code, f"block {number}: {code[:200]!r}", "exec"), namespace)
+        else:
+            for command in json.loads(code):
+                out.write(subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout)
+        printed.append(out.getvalue())
+    json.dump(printed, open("printed.json", "w"))
+'''
+
+
+def sections():
+    """Title and blocks, each a kind and a text, of every section."""
+    for section in re.split(r"^## ", TUTORIAL.read_text(encoding="utf-8"), flags=re.M)[1:]:
+        yield section.partition("\n")[0], re.findall(r"^```(\w+)\n(.*?)^```$", section, flags=re.M | re.S)
+
+
+def command(line):
+    """A line of a console as arguments: this copy of the package, this Python, the tools of the checkout."""
+    words = line.split()
+    words = [sys.executable, "-m", "edgel3_np", *words[1:]] if words[0] == "edgel3-np" else words
+    words[0] = sys.executable if words[0] == "python" else words[0]
+    return [str(ROOT / word) if word.startswith("tools/") else word for word in words]
+
+
+def test_the_tutorial(tmp_path):
+    for package in ("sklearn", "distributed"):
+        pytest.importorskip(package, reason="the tutorial uses it")
+    code, expected = [], []
+    for title, blocks in sections():
+        for kind, text in blocks if title not in LATER else ():
+            assert kind in ("python", "console", "text"), title
+            if kind == "text":
+                expected[-1] += text
+            elif kind == "python":
+                code.append((kind, text))
+                expected.append("")
+            else:
+                lines = text.splitlines(keepends=True)
+                code.append((kind, json.dumps([command(line[2:]) for line in lines if line.startswith("$ ")])))
+                expected.append("".join(line for line in lines if not line.startswith("$ ")))
+    (tmp_path / "run.py").write_text(RUNNER)
+    (tmp_path / "blocks.json").write_text(json.dumps(code))
+    environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+    ran = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    printed = json.loads((tmp_path / "printed.json").read_text())
+    for number, (kind, _) in enumerate(code):
+        if kind == "console" and not expected[number]:  # the page does not show what a command says
+            expected[number] = printed[number]
+    assert printed == expected
+    assert len(printed) >= 10 and sum(map(bool, printed)) >= 8  # or this file has not understood that one
+
+
+def test_sections_that_are_not_run_are_there():
+    assert set(LATER) <= {title for title, _ in sections()}
