@@ -19,6 +19,7 @@ from .weights import load_weights
 OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
 COMMANDS = {  # first words that are not files: a module with a function main(arguments), and what it does
     "info": "show versions, hardware and installed models",
+    "install": "fetch released models and convert them",
     "verify": "check that the installed models compute what they should",
 }
 OPENL3 = {"input_repr": "mel256", "content_type": "music"}
@@ -110,7 +111,8 @@ def _parser():
         prog="edgel3-np",
         description="Embed audio files: one npz each, with arrays embedding (t, dim) and timestamps (t,) in seconds.",
         epilog="Exit codes: 0 all files embedded, 1 some failed, 2 wrong usage or no such model, 255 no audio files, "
-        f"130 interrupted. Models are looked for in the directories of {PATH_VARIABLE}, then in the package.",
+        f"130 interrupted. Models are looked for in the directories of {PATH_VARIABLE}, then in the package, "
+        "then where `edgel3-np install` puts them.",
         allow_abbrev=False,
     )
     add = parser.add_argument

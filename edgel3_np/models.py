@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -141,7 +142,7 @@ def load_model(model=DEFAULT, dim=None):
     model : str or Path
         A path of a weight file (anything with a directory in it or ending in `.npz`), or a name: looked for as
         `<name>.npz` in the directories of the environment variable `EDGEL3_NP_WEIGHTS`, then among the weights
-        that came with the package.
+        that came with the package, then where `python -m edgel3_np install` puts models.
     dim : int, optional
         Length of an embedding. OpenL3's models have 6144 (the default) or 512; all others have one length.
 
@@ -234,9 +235,9 @@ def find_model(model):
     if text in RELEASED:
         address, file = released_file(text)
         raise EdgeL3Error(
-            f"model: {text} is a released model that is not installed (installed: {have}). Download {address}{file}, "
-            f"convert it with `python tools/convert_weights.py {file} -o {text}.npz` from a checkout of edgel3_np, "
-            f"and put the npz {where}"
+            f"model: {text} is a released model that is not installed (installed: {have}). Get it with "
+            f"`python -m {__package__} install {text}`, which downloads and converts {address}{file}; or put "
+            f"{text}.npz {where}"
         )
     if text == DEFAULT:
         raise EdgeL3Error(
@@ -251,10 +252,29 @@ def find_model(model):
 
 def _directories():
     """Where named models are looked for, in order."""
-    variable = os.environ.get(PATH_VARIABLE, "")
     package = os.path.dirname(os.path.abspath(__file__))
-    directories = [part for part in variable.split(os.pathsep) if part] + [os.path.join(package, "_weights")]
+    directories = [*chosen_directories(), os.path.join(package, "_weights")]
     checkout = os.path.dirname(package)
     if os.path.isfile(os.path.join(checkout, "setup.cfg")):  # that has not been installed
         directories.append(os.path.join(checkout, "weights"))
-    return directories
+    user = user_directory()  # last: what came with a program is not replaced by what its user installed for others
+    return directories + [user] if user else directories
+
+
+def chosen_directories():
+    """Those of the environment variable."""
+    return [part for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part]
+
+
+def user_directory():
+    """The directory of models that one user has on this machine; None where no home directory is known."""
+    home = os.path.expanduser("~")
+    base = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(base):
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+        elif sys.platform == "darwin":
+            base = os.path.join(home, "Library", "Application Support")
+        else:
+            base = os.path.join(home, ".local", "share")
+    return os.path.join(base, "edgel3_np") if os.path.isabs(base) else None

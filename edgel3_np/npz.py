@@ -33,7 +33,7 @@ def read_file(path, max_bytes):
                 raise EdgeL3Error(f"{path}: expected at most {max_bytes} bytes, found {size}; not a weight file")
             return file.read(size + 1)
     except IsADirectoryError:
-        raise EdgeL3Error(f"{path}: expected a weight file (npz), found a directory") from None
+        raise EdgeL3Error(f"{path}: expected a weight file, found a directory") from None
     except (OSError, ValueError) as error:
         if isinstance(error, EdgeL3Error):
             raise
@@ -45,7 +45,7 @@ def open_regular(path):
     """Open a file for reading; anything but a regular one, such as a FIFO, is an `EdgeL3Error` and does not block."""
     with open(path, "rb", opener=_open_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise EdgeL3Error(f"{path}: expected a file (npz), found a device, pipe or socket")
+            raise EdgeL3Error(f"{path}: expected a file, found a device, pipe or socket")
         yield file
 
 

@@ -92,5 +92,49 @@ def _lines(count):
     return update
 
 
+@contextmanager
+def transfer(name, shown):
+    """Show how much of the file `name` has come, if it is `shown`: as `display` does.
+
+    Yields
+    ------
+    update : callable, (int, int or None) -> None
+        To be called with the bytes that are here, and those of the whole file where they are known.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        tqdm = None
+    if not shown or tqdm is None:
+        yield _transfer_lines(name) if shown else lambda done, total: None
+        return
+    bar = None
+
+    def update(done, total):
+        nonlocal bar
+        if bar is None:  # not before there is something to show
+            bar = tqdm(desc=name, total=total, unit="B", unit_scale=True, file=sys.stderr, dynamic_ncols=True)
+        bar.update(done - bar.n)
+
+    try:
+        yield update
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _transfer_lines(name):
+    last = time.monotonic()
+
+    def update(done, total):
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= EVERY:
+            last = now
+            _print(f"{name}: {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""))
+
+    return update
+
+
 def _print(text):
     print(text, file=sys.stderr, flush=True)

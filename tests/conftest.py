@@ -2,6 +2,7 @@
 
 import os
 import platform
+import socket
 import sys
 from pathlib import Path
 
@@ -31,6 +32,38 @@ def pytest_report_header():
         f"soundfile {soundfile.__version__} ({soundfile.__libsndfile_version__}), {os.cpu_count()} cores, "
         f"reference material {'present' if SHARED.is_dir() else 'absent'}"
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_models_of_the_users(tmp_path_factory):
+    """What is installed on the machine for its user does not matter to the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("EDGEL3_NP_WEIGHTS", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_network(request):
+    """Nothing touches the network, but in tests with the mark `network`."""
+    if request.node.get_closest_marker("network"):
+        yield
+        return
+    touched, unix = [], getattr(socket, "AF_UNIX", None)  # with which processes of one machine talk
+
+    def refuse(*arguments, **options):
+        touched.append(arguments)
+        raise RuntimeError("the network was touched")
+
+    def guard(method):
+        return lambda self, *arguments: (method if self.family == unix else refuse)(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto", "bind"):
+            patch.setattr(socket.socket, name, guard(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", refuse)
+        yield
+    assert not touched
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,10 @@ def stereo_file(tmp_path_factory):
     return path, samples.astype(np.float64).mean(axis=1) / 2**15
 
 
-@pytest.mark.parametrize("give", ["str", "path", "file", "bytes", "bytearray", "memoryview", "BytesIO", "bytes path", "np.str_"])
+GIVEN = ["str", "path", "file", "bytes", "bytearray", "memoryview", "BytesIO", "bytes path", "np.str_"]
+
+
+@pytest.mark.parametrize("give", GIVEN)
 def test_every_way_to_give_a_file(stereo_file, give):
     path, expected = stereo_file
     content = path.read_bytes()

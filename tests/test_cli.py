@@ -204,7 +204,7 @@ def test_files_that_cannot_be_written(sounds, small_npz, capsys):
 def test_model_that_is_not_there(capsys, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, "/no/such")
     assert cli.main(["a.wav", "-m", "sea-64"]) == cli.USAGE
-    assert "convert_weights.py" in capsys.readouterr().err
+    assert "python -m edgel3_np install sea-64" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import factory
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 import edgel3_np
-from edgel3_np import EdgeL3Error, list_models, load_model
-from edgel3_np.metadata import RELEASED, SEA, SHIPPED, released_file
-from edgel3_np.models import DEFAULT, PATH_VARIABLE
+from edgel3_np import EdgeL3Error, list_models, load_model, models
+from edgel3_np.metadata import BLOBS, RELEASED, SEA, SHIPPED, released_file
+from edgel3_np.models import DEFAULT, PATH_VARIABLE, user_directory
 from edgel3_np.weights import save_weights
 
 
@@ -55,6 +56,46 @@ def test_search_order(weights_dirs):
     assert found["mine"] == weights_dirs / "1" / "mine.npz" and found["other"] == weights_dirs / "2" / "other.npz"
 
 
+def test_the_users_models_come_last(weights_dirs, monkeypatch, tmp_path):
+    directory = tmp_path / "data" / "edgel3_np"
+    directory.mkdir(parents=True)
+    for name in ("mine", "own", DEFAULT):
+        save_weights(directory / f"{name}.npz", factory.random_weights(seed=9))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    found = list_models()
+    assert found["own"] == directory / "own.npz" and found["mine"] == weights_dirs / "1" / "mine.npz"
+    assert load_model().sha256 == SHIPPED[DEFAULT]
+
+
+@pytest.mark.parametrize(
+    "platform, variables, expected",
+    [
+        ("linux", {}, "/home/me/.local/share/edgel3_np"),
+        ("linux", {"XDG_DATA_HOME": "/data"}, "/data/edgel3_np"),
+        ("linux", {"XDG_DATA_HOME": "data"}, "/home/me/.local/share/edgel3_np"),  # must be absolute, by its definition
+        ("darwin", {}, "/home/me/Library/Application Support/edgel3_np"),
+        ("win32", {"LOCALAPPDATA": "/c/Local"}, "/c/Local/edgel3_np"),
+        ("win32", {}, "/home/me/AppData/Local/edgel3_np"),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="paths as POSIX writes them")
+def test_the_users_directory(monkeypatch, platform, variables, expected):
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert user_directory() == expected
+    assert models._directories()[-1] == expected
+
+
+def test_nobody_without_a_home_reads_models_from_where_he_happens_to_be(monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert user_directory() is None
+    assert all(os.path.isabs(directory) for directory in models._directories())
+
+
 def test_path_is_not_looked_up_as_a_name(weights_dirs, monkeypatch):
     monkeypatch.chdir(weights_dirs / "2")
     assert load_model("mine.npz").sha256 != load_model("mine").sha256
@@ -68,7 +109,7 @@ def test_a_released_model_that_is_missing_says_how_to_get_it(name, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, "/no/such")
     with pytest.raises(EdgeL3Error) as caught:
         load_model(name)
-    for part in (name, "".join(released_file(name)), "convert_weights.py", PATH_VARIABLE):
+    for part in (name, "".join(released_file(name)), f"python -m edgel3_np install {name}`", PATH_VARIABLE):
         assert part in str(caught.value)
 
 
@@ -78,6 +119,7 @@ def test_released_names_are_upstreams(shared):
     files = json.loads((shared / "weights" / "upstream_files.json").read_text())["files"]
     expected = {entry["model"]: (entry["base_address"], entry["file"]) for entry in files}
     assert {name: released_file(name) for name in RELEASED} == expected
+    assert {entry["model"]: entry["git_blob_sha1"] for entry in files} == BLOBS
 
 
 def test_an_unknown_name_lists_what_there_is(weights_dirs):

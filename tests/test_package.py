@@ -1,6 +1,7 @@
 """Promises about the package as a whole: what it imports, how large it is, what it leaves alone."""
 
 import ast
+import importlib.util
 import inspect
 import json
 import os
@@ -16,11 +17,14 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-argparse ast collections concurrent contextlib cProfile ctypes dataclasses fractions functools glob hashlib
+argparse ast collections concurrent contextlib cProfile ctypes dataclasses fractions functools glob gzip hashlib
 importlib io itertools json math multiprocessing numbers os pathlib platform pstats re signal stat statistics
 subprocess sys tempfile threading time types typing warnings zipfile zlib
 """
-EXTRA = {  # imported where it is used, by who has it
+NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
+EXTRA = {  # imported where they are used, and done without where they are not installed; and of the standard library
+    "convert.py": {"h5py"},
+    "download.py": {"http", "socket", "urllib"},
     "hear.py": {"torch"},
     "progress.py": {"tqdm"},
     "transformer.py": {"pandas", "sklearn"},
@@ -39,6 +43,18 @@ def imported(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_nothing_but_the_standard_library_numpy_scipy_and_soundfile(path):
     assert set(imported(path)) <= ALLOWED | set(STANDARD.split()) | EXTRA.get(path.name, set()) | {"."}
+
+
+def test_only_the_downloader_knows_the_network_and_only_the_installer_knows_the_downloader():
+    users = set()
+    for path in MODULES:
+        if path.name != "download.py":
+            assert not set(imported(path)) & NETWORK, path.name
+            assert "__import__" not in path.read_text() and "_socket" not in path.read_text()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and "download" in (node.module, *(part.name for part in node.names)):
+                users.add(path.name)
+    assert users == {"install.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
@@ -102,6 +118,7 @@ def test_import_is_light_and_quiet():
     loaded = set(json.loads(ran.stdout))
     assert "numpy" in loaded
     assert not loaded & {"scipy", "soundfile", "h5py", "argparse", "tempfile", "multiprocessing", "concurrent"}
+    assert not loaded & (NETWORK - {"urllib"})  # pathlib imports urllib.parse
 
 
 def test_embedding_an_array_with_a_dense_model_loads_neither_scipy_nor_soundfile(small_npz):
@@ -111,6 +128,45 @@ def test_embedding_an_array_with_a_dense_model_loads_neither_scipy_nor_soundfile
         "assert not {'scipy', 'soundfile'} & set(sys.modules)\n"
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_everything_but_the_installer_works_without_sockets(small_npz, tmp_path):
+    """In a process, and all that it starts, where whoever makes a socket or looks up a name is told off."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "def hook(event, arguments):\n"
+        "    made = event == 'socket.__new__' and arguments[1] != 1  # 1: AF_UNIX, with which processes may talk\n"
+        "    if made or event in ('socket.getaddrinfo', 'socket.gethostbyname'):\n"
+        "        print('the network was touched', file=sys.stderr, flush=True)\n"
+        "        raise RuntimeError(event)\n"
+        "sys.addaudithook(hook)\n"
+    )
+    code = (
+        "import sys, numpy, soundfile, edgel3_np\n"
+        "from edgel3_np import cli\n"
+        f"folder, model = {str(tmp_path)!r}, {str(small_npz)!r}\n"
+        "sound = numpy.random.default_rng(0).standard_normal(20000) / 9\n"
+        "if __name__ == '__main__':\n"
+        "    for name in 'abc':\n"
+        "        soundfile.write(f'{folder}/{name}.wav', sound, 8000)\n"
+        "    edgel3_np.embed(sound, 44100)\n"
+        "    edgel3_np.Stream(edgel3_np.load_model(model), sr=8000).feed(sound)\n"
+        "    assert {report.status for report in edgel3_np.embed_files(folder, folder + '/out')} == {'done'}\n"
+        "    assert cli.main([folder, '-m', model, '-j', '2', '-o', folder + '/2', '--progress']) == 0\n"
+        "    assert cli.main([folder + '/a.wav', '-m', 'sea-64']) == 2  # says how to get it, does not get it\n"
+        "    assert cli.main(['--list-models']) == cli.main(['install', '--list']) == 0\n"
+        "    if sys.argv[1:]:\n"
+        "        cli.main(['install', 'sea-64', '--to', folder, '--url', sys.argv[1]])\n"
+    )
+    (tmp_path / "program.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
+    options = {"capture_output": True, "text": True, "env": environment, "timeout": 200}
+    ran = subprocess.run([sys.executable, tmp_path / "program.py"], **options)
+    assert ran.returncode == 0 and "the network was touched" not in ran.stderr, ran.stderr
+    assert "install sea-64" in ran.stderr and "3 done" in ran.stderr
+    if importlib.util.find_spec("h5py"):  # the installer is told off, so the others would have been
+        ran = subprocess.run([sys.executable, tmp_path / "program.py", "http://127.0.0.1:9"], **options)
+        assert ran.returncode == 1 and "the network was touched" in ran.stderr, ran.stderr
 
 
 def test_global_state_is_left_alone(small_npz):

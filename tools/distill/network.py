@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edgel3_np.convert import convert_file
 from edgel3_np.plan import EPSILON
 from edgel3_np.weights import load_weights, to_dense
 
-from ..convert_weights import convert
 from .audio import FRONTEND
 
 LOGMEL_MEAN, LOGMEL_STD = -24.0, 19.0  # of the training windows
@@ -88,7 +88,7 @@ def load_network(path):
     network : Network
         In evaluation mode.
     """
-    weights = load_weights(path) if str(path).endswith(".npz") else convert(path)[0]
+    weights = load_weights(path) if str(path).endswith(".npz") else convert_file(path)[0]
     network = Network(weights.filters, bias=True).eval()
     with torch.no_grad():
         for conv, kernel, bias in zip(network.convs, weights.kernels, weights.biases):

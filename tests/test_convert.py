@@ -1,5 +1,6 @@
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import factory
@@ -11,6 +12,7 @@ pytest.importorskip("h5py", reason="the converter needs h5py (extra `convert`)")
 import convert_weights
 
 from edgel3_np import EdgeL3Error, load_model
+from edgel3_np.convert import git_blob, recognise
 from edgel3_np.metadata import RELEASED, SEA, SPARSE
 from edgel3_np.weights import load_weights, to_dense
 
@@ -59,6 +61,7 @@ def test_both_layouts_any_numbers_gzipped_or_not(tmp_path, whole_model, first_nu
     import hashlib
 
     assert weights.provenance["source"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert weights.provenance["source"]["git_blob_sha1"] == git_blob(path.read_bytes())
     assert load_model(tmp_path / "out.npz").dim == 64
     out = capsys.readouterr().out
     assert "conv8" in out and "bit for bit" in out and "3x3x64x64" in out and weights.sha256 in out
@@ -99,12 +102,12 @@ def test_stored_mel_matrix_is_kept_if_it_differs(tmp_path):
     np.testing.assert_array_equal(load_weights(tmp_path / "a.npz").mel, front[2])
 
 
-def refusal(tmp_path, capsys, *arguments):
+def refusal(tmp_path, capsys, *arguments, source=True):
     """Run the converter; it must refuse, write nothing and say why. Returns what it says."""
     assert convert_weights.main([str(tmp_path / "a.h5"), "-o", str(tmp_path / "a.npz"), *arguments]) == 1
     assert [path.name for path in tmp_path.iterdir()] in (["a.h5"], [])
     captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.startswith("refused: ") and "a.h5" in captured.err
+    assert captured.out == "" and captured.err.startswith("refused: ") and ("a.h5" in captured.err) == source
     return captured.err
 
 
@@ -190,6 +193,17 @@ def test_missing_source_is_refused(tmp_path, capsys):
     assert "No such file" in refusal(tmp_path, capsys)
 
 
+def test_without_h5py(tmp_path, capsys, monkeypatch):
+    fake_sea(tmp_path / "a.h5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "extra `convert`" in refusal(tmp_path, capsys, source=False)
+
+
+def test_the_hash_is_gits():
+    assert git_blob(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # known to all who use git
+    assert git_blob(b"what is up, doc?") == "bd9dbf5aae1a3862dd1526723246b20206e5fc37"  # Pro Git, chapter 10.2
+
+
 def test_another_hdf5_file_is_refused(tmp_path, capsys):
     import h5py
 
@@ -213,13 +227,13 @@ def test_output_that_cannot_be_written(tmp_path, capsys):
     ],
 )
 def test_sparse_models_are_named_by_their_file(file, name):
-    assert convert_weights.recognise(file, SPARSE, RELEASED["sparse-ft-95.45"][1], "linear", file) == name
+    assert recognise(file, SPARSE, RELEASED["sparse-ft-95.45"][1], "linear", file) == name
 
 
 def test_a_sparse_file_without_a_telling_name():
     for file in ("weights.h5", "edgel3_ft_audio_sparsity_95.4.h5", "edgel3_xx_audio_sparsity_95.45.h5"):
         with pytest.raises(EdgeL3Error, match="pass --name"):
-            convert_weights.recognise(file, SPARSE, RELEASED["sparse-ft-95.45"][1], "linear", file)
+            recognise(file, SPARSE, RELEASED["sparse-ft-95.45"][1], "linear", file)
 
 
 def openl3_file(path, filters=RELEASED["openl3-linear-env"][1], activation="linear"):
