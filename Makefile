@@ -4,10 +4,10 @@ VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test fuzz lint bench clean
+.PHONY: help demo test fuzz lint package bench clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,9 +32,22 @@ lint: $(BIN)/python  ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# pyroma does not ask for a home page and an address, which there are not; mypy runs away from the checkout, where it
+# would look at the sources and not at the wheel
+package: $(BIN)/python  ## Build wheel and sdist into $(VENV)/dist; check them, and the types that users see
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[package]'
+	rm -rf $(VENV)/dist
+	$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist . >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
+	$(BIN)/twine check --strict $(VENV)/dist/*
+	$(BIN)/check-wheel-contents $(VENV)/dist/*.whl
+	$(BIN)/pyroma --min 10 --skip-tests AuthorEmail,Url $(VENV)/dist/*.tar.gz
+	$(BIN)/python tools/check_dist.py $(VENV)/dist
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(VENV)/dist/*.whl
+	cd $(VENV) && bin/mypy --ignore-missing-imports -p edgel3_np && bin/mypy --strict $(CURDIR)/tests/typing_sample.py
+
 bench: $(BIN)/python  ## Time each step from file to embedding
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) .
 	@$(BIN)/python -m edgel3_np.bench
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

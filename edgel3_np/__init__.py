@@ -5,7 +5,8 @@ from .edgel3 import get_embedding, get_output_path, process_file
 from .embedding import Embedding
 from .errors import EdgeL3Error, EdgeL3Warning
 from .jobs import Report
-from .models import Model, embed, list_models, load_model
+from .locate import list_models
+from .models import Model, embed, load_model
 from .stream import Stream
 
 __version__ = "0.1.0"

@@ -6,13 +6,16 @@ Whatever the source, what comes out is a rate and an iterator of blocks of finit
 import io
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 
 from .errors import EdgeL3Error
+from .wav import WavFile
 
+WAV_ONLY = False  # `tools/vendor.py --wav-only` writes True: soundfile is not even looked for
 MIN_SR, MAX_SR = 100, 1_000_000  # Hz; outside, the resampler's filters make no sense (or no memory is large enough)
 MAX_CHANNELS = 1024
 MAX_ABS = 1e100  # samples beyond this would overflow when squared; sound never comes near
@@ -26,9 +29,9 @@ def open_audio(audio, sr=None):
     Parameters
     ----------
     audio : str, Path, bytes-like, binary file or np.ndarray [shape=(n,) or (n, channels)]
-        A sound file that libsndfile reads (its path, its content, or a file open for reading at the content's
-        start), or samples. Integer samples are scaled by their full scale (int16 by 1 / 32768; unsigned ones are
-        centred first); floating-point samples are taken as they are.
+        A sound file that libsndfile reads, or where soundfile is not installed, a WAV file: its path, its content, or
+        a file open for reading at the content's start. Or samples: integers are scaled by their full scale (int16 by
+        1 / 32768; unsigned ones are centred first), floating-point ones are taken as they are.
     sr : int > 0, optional
         Sampling rate in Hz. Needed with samples. With a file, which knows its own, it must agree.
 
@@ -55,18 +58,15 @@ def open_audio(audio, sr=None):
         return
     if isinstance(audio, (str, os.PathLike)):
         path = os.fspath(audio)
-        with _open_regular_file(path) as file:
-            # libsndfile reads by itself: a Ctrl-C in a callback of soundfile would be lost, and the sound end there
-            handle = os.dup(file.fileno()) if os.name == "posix" else path
-            with _sound_file(handle, os.fsdecode(path), sr) as opened:
-                yield opened
+        with _open_regular_file(path) as file, _sound_file(file, os.fsdecode(path), sr, path) as opened:
+            yield opened
     elif isinstance(audio, (bytes, bytearray, memoryview)):
-        with _sound_file(_Quiet(io.BytesIO(audio)), "audio given as bytes", sr) as opened:
+        with _sound_file(io.BytesIO(audio), "audio given as bytes", sr) as opened:
             yield opened
     elif _is_file_like(audio):
         if not isinstance(audio.read(0), bytes):
             raise EdgeL3Error("audio: expected a file open for reading bytes (mode 'rb'), found one for text")
-        with _sound_file(_Quiet(audio), str(getattr(audio, "name", "audio file object")), sr) as opened:
+        with _sound_file(audio, str(getattr(audio, "name", "audio file object")), sr) as opened:
             yield opened
     else:
         raise EdgeL3Error(
@@ -127,8 +127,8 @@ def to_mono(samples, start, sr, name):
         bits = 8 * samples.dtype.itemsize
         centre = 0.0 if samples.dtype.kind == "i" else 2.0 ** (bits - 1)
         samples = (samples.astype(np.float64) - centre) / 2.0 ** (bits - 1)
-    mono = samples[:, 0].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # found and reported below
+        mono = samples[:, 0].astype(np.float64)
         for channel in range(1, samples.shape[1]):
             mono += samples[:, channel]
         mono /= samples.shape[1]
@@ -179,30 +179,52 @@ class _Quiet:
 
 
 @contextmanager
-def _sound_file(handle, name, sr):
-    import soundfile  # here, not above: embedding arrays needs no libsndfile
-
-    try:
-        opened = soundfile.SoundFile(handle)  # which closes a descriptor, even where it fails
-    except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
-        found = getattr(error, "error_string", error)  # without our object's name
-        raise EdgeL3Error(
-            f"{name}: expected a sound file that libsndfile reads; found: {found}", kind="not audio"
-        ) from error
-    with opened:
+def _sound_file(file, name, sr, path=None):
+    with _decoder(file, name, path) as opened:
         if not 1 <= opened.channels <= MAX_CHANNELS:
             raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, found {opened.channels}")
         file_sr = check_sr(opened.samplerate, f"{name}: sampling rate")
         if sr is not None and check_sr(sr) != file_sr:
             raise EdgeL3Error(f"{name}: sr={sr} was given but the file says {file_sr} Hz; leave sr out for files")
-        yield file_sr, _file_blocks(opened, file_sr, name)
+        read = opened.read if isinstance(opened, WavFile) else partial(opened.read, dtype="float64", always_2d=True)
+        yield file_sr, _file_blocks(read, opened.channels, file_sr, name)
 
 
-def _file_blocks(opened, sr, name):
-    frames, start = max(1, BLOCK_SAMPLES // opened.channels), 0
+def _decoder(file, name, path):
+    """What reads a sound file, as a context: libsndfile's, or where it is not there, ours for WAV."""
+    soundfile = find_soundfile()
+    try:
+        if soundfile is None:
+            hint = "soundfile is not installed: only WAV can be read; pip install soundfile"
+            return nullcontext(WavFile(file, name, "this copy of edgel3_np reads WAV only" if WAV_ONLY else hint))
+        if path is None:
+            handle = _Quiet(file)
+        else:  # libsndfile reads by itself: a Ctrl-C in a callback of soundfile would be lost, and the sound end there
+            handle = os.dup(file.fileno()) if os.name == "posix" else path
+        return soundfile.SoundFile(handle)  # which closes a descriptor, even where it fails
+    except EdgeL3Error:
+        raise
+    except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
+        found = getattr(error, "error_string", error)  # without our object's name
+        expected = "a WAV file" if soundfile is None else "a sound file that libsndfile reads"
+        raise EdgeL3Error(f"{name}: expected {expected}; found: {found}", kind="not audio") from error
+
+
+def find_soundfile():
+    """The module soundfile, imported here because embedding arrays does not need it; None where it is not installed."""
+    if not WAV_ONLY:
+        with suppress(ImportError, OSError):  # OSError: it lacks its libsndfile
+            import soundfile
+
+            return soundfile
+    return None
+
+
+def _file_blocks(read, channels, sr, name):
+    frames, start = max(1, BLOCK_SAMPLES // channels), 0
     while True:
         try:
-            samples = opened.read(frames, dtype="float64", always_2d=True)
+            samples = read(frames)
         except Exception as error:
             raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}", kind="damaged") from error
         if not len(samples):

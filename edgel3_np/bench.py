@@ -10,8 +10,9 @@ import sys
 from . import parallel
 from .errors import EdgeL3Error
 from .info import environment
-from .models import DEFAULT, list_models, load_model
-from .timing import synthesise, time_layers, time_model
+from .locate import DEFAULT, list_models
+from .models import load_model
+from .timing import synthesise, time_import, time_layers, time_model
 
 EPILOG = """\
 The check compares an embedding with computations in float64; if it fails, the exit code is 1. Steps and layers are
@@ -94,7 +95,13 @@ def tables(report):
 
 def show(facts, reports, markdown):
     """Lines of text that show reports."""
-    yield ", ".join(f"{key} {value}" for key, value in facts.items())
+    cost, others = facts["import"], {key: value for key, value in facts.items() if key != "import"}
+    yield ", ".join(f"{key} {value}" for key, value in others.items())
+    loaded = ", ".join(f"{name} {'loaded' if cost[name] else 'not loaded'}" for name in ("scipy", "scipy.signal"))
+    yield (
+        f"import in a new process: {1e3 * cost['seconds']:.0f} ms, of which NumPy {1e3 * cost['numpy']:.0f} ms; "
+        f"{cost['modules']} modules, {loaded}"
+    )
     for report in reports:
         yield ""
         yield ("## " if markdown else "") + report["model"]
@@ -171,7 +178,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
-    facts = environment()
+    facts = {**environment(), "import": time_import()}
     if options.json:
         print(json.dumps({"environment": facts, "reports": reports}, indent=2))
     else:

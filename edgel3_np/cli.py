@@ -1,20 +1,24 @@
 """The command line: `python -m edgel3_np` and the script `edgel3-np`."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
 import sys
 from contextlib import ExitStack, closing
 from importlib import import_module
+from importlib.util import find_spec
 
 from . import __version__
 from .collection import check_executor, find_jobs, reports
 from .errors import EdgeL3Error
+from .locate import DEFAULT, PATH_VARIABLE, list_models
 from .metadata import CONTRACT, edgel3_name
-from .models import DEFAULT, PATH_VARIABLE, list_models
+from .npz import read_file
 from .plan import dims
 from .progress import Totals, display
-from .weights import load_weights
+from .weights import MAX_FILE_BYTES, parse_weights
 
 OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
 COMMANDS = {  # first words that are not files: a module with a function main(arguments), and what it does
@@ -26,7 +30,7 @@ OPENL3 = {"input_repr": "mel256", "content_type": "music"}
 UPSTREAM = {"model_type": "sparse", "emb_dim": 512, "retrain_type": "ft", "model_sparsity": "95.45"}
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -41,6 +45,9 @@ def main(arguments=None):
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in COMMANDS:
+        if find_spec(f".{arguments[0]}", __package__) is None:  # a vendored copy has not all of them
+            print(f"edgel3-np: the command {arguments[0]} is not in this copy; install edgel3_np", file=sys.stderr)
+            return USAGE
         return import_module(f".{arguments[0]}", __package__).main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -233,8 +240,9 @@ def _model_name(options):
 def _print_models():
     for name, path in list_models().items():
         try:
-            weights = load_weights(path)
-            facts = f"{weights.frontend.sr:6} Hz {'/'.join(map(str, dims(weights))):>8}-d {path.stat().st_size:9} bytes"
+            content = read_file(path, MAX_FILE_BYTES)
+            weights = parse_weights(content, str(path))
+            facts = f"{weights.frontend.sr:6} Hz {'/'.join(map(str, dims(weights))):>8}-d {len(content):9} bytes"
         except EdgeL3Error as error:
             facts = f"not usable: {error}"
         print(f"{name:18} {facts}  {path}")

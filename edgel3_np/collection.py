@@ -1,8 +1,12 @@
 """Embed collections: every recording of some directories, one file of embeddings each."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from numbers import Integral
+from typing import TYPE_CHECKING, Callable
 
 from . import parallel
 from .embedding import framing_of
@@ -10,27 +14,30 @@ from .errors import EdgeL3Error
 from .executors import run, run_in_processes
 from .files import find_files, in_shard, name_outputs
 from .jobs import Job, Report, embed_file, failed, load_once
-from .models import DEFAULT, is_path
+from .locate import DEFAULT, is_path
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def embed_files(
-    inputs,
-    output_dir,
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None,
     *,
-    model=DEFAULT,
-    dim=None,
-    hop_size=0.1,
-    center=True,
-    recursive=True,
-    suffix=None,
-    shard=(1, 1),
-    executor=None,
-    jobs=1,
-    pending=64,
-    threads=None,
-    resume=True,
-    on_report=None,
-):
+    model: str | os.PathLike[str] = DEFAULT,
+    dim: int | None = None,
+    hop_size: float = 0.1,
+    center: bool = True,
+    recursive: bool = True,
+    suffix: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    executor: Executor | None = None,
+    jobs: int = 1,
+    pending: int = 64,
+    threads: int | None = None,
+    resume: bool = True,
+    on_report: Callable[[Report], object] | None = None,
+) -> Generator[Report, None, None]:
     """Embed collections of recordings: one npz each, in a tree like theirs.
 
     Each npz has the arrays `embedding`, `timestamps` and `provenance` (JSON), and appears whole or not at all. Nothing

@@ -3,28 +3,35 @@
 Names, defaults and order of arguments are those of edgel3 0.2 (Kumari et al., PAISE 2019).
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import models
+from .embedding import Embedding
 from .errors import EdgeL3Error
 from .metadata import CONTRACT
 from .output import save_embedding
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 def get_embedding(
-    audio,
-    sr,
-    model=None,
-    model_type="sparse",
-    emb_dim=128,
-    retrain_type="ft",
-    sparsity=95.45,
-    center=True,
-    hop_size=0.1,
-    verbose=1,
-):
+    audio: NDArray[Any],
+    sr: float,
+    model: models.Model | None = None,
+    model_type: str = "sparse",
+    emb_dim: int = 128,
+    retrain_type: str = "ft",
+    sparsity: float = 95.45,
+    center: bool = True,
+    hop_size: float = 0.1,
+    verbose: int = 1,
+) -> Embedding:
     """Embed samples as `edgel3.get_embedding` does.
 
     Parameters
@@ -75,18 +82,18 @@ def get_embedding(
 
 
 def process_file(
-    filepath,
-    output_dir=None,
-    suffix=None,
-    model=None,
-    model_type="sparse",
-    emb_dim=128,
-    sparsity=95.45,
-    center=True,
-    hop_size=0.1,
-    verbose=True,
-    retrain_type="ft",
-):
+    filepath: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str] | None = None,
+    suffix: str | None = None,
+    model: models.Model | None = None,
+    model_type: str = "sparse",
+    emb_dim: int = 128,
+    sparsity: float = 95.45,
+    center: bool = True,
+    hop_size: float = 0.1,
+    verbose: int = True,
+    retrain_type: str = "ft",
+) -> None:
     """Embed a sound file as `edgel3.process_file` does, into an npz with the arrays `embedding` and `timestamps`.
 
     Parameters
@@ -120,7 +127,9 @@ def process_file(
     embed_to_file(model, filepath, output_path(filepath, suffix, output_dir), hop_size, center)
 
 
-def get_output_path(filepath, suffix, output_dir=None):
+def get_output_path(
+    filepath: str | os.PathLike[str], suffix: str, output_dir: str | os.PathLike[str] | None = None
+) -> str:
     """Path of an output, as `edgel3.get_output_path` forms it.
 
     Parameters

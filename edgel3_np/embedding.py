@@ -1,8 +1,10 @@
 """From audio to embeddings: the pipeline, block by block."""
 
+from __future__ import annotations
+
 import warnings
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from .framing import hop_length, timestamps, windows
 from .melspectrogram import melspectrogram
 from .network import forward, workspace
 from .resample import resample
+
+if TYPE_CHECKING:  # NumPy 1.19 has no such module
+    from numpy.typing import NDArray
 
 # Windows in a piece of work: a few blocks, so that windows that overlap can share their frames; fewer where they lie
 # far apart: the samples under a piece are held in memory
@@ -30,8 +35,8 @@ class Embedding(NamedTuple):
         Seconds: the middle of each window if windows are centred, otherwise its start.
     """
 
-    embedding: np.ndarray
-    timestamps: np.ndarray
+    embedding: NDArray[np.float32]
+    timestamps: NDArray[np.float64]
 
 
 class Framing(NamedTuple):

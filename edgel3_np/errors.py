@@ -1,5 +1,7 @@
 """The two classes of trouble that edgel3_np reports."""
 
+from __future__ import annotations
+
 
 class EdgeL3Error(ValueError):
     """Wrong input, option, audio file or weight file.
@@ -14,7 +16,7 @@ class EdgeL3Error(ValueError):
         `damaged` (reading failed half-way), `bad samples` (NaN, infinity), `empty`; otherwise `invalid`.
     """
 
-    def __init__(self, message, kind="invalid"):
+    def __init__(self, message: str, kind: str = "invalid") -> None:
         super().__init__(message)
         self.kind = kind
 

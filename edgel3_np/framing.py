@@ -17,7 +17,7 @@ class Piece(NamedTuple):
     """A piece of a signal that arrives in blocks, as `spans` cuts it."""
 
     samples: np.ndarray  # (stop - start,), float64; zero where the signal is not, or not yet
-    index: int  # of the piece
+    index: int  # type: ignore[assignment]  # of the piece; hides a method of tuples
     end: int  # samples of the signal seen so far
     ended: bool  # the signal has no more
     paused: bool  # it has no more for now: the piece is not complete, and will come again

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import models
 from .errors import EdgeL3Error
+from .locate import DEFAULT
 
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)  # Hz: those in which HEAR's recordings come
 HOP, SCENE_HOP = 0.05, 0.1  # seconds; HEAR suggests at most 0.05 for timestamps
@@ -38,7 +39,7 @@ def load_model(model_file_path=""):
     import torch
 
     model = torch.nn.Module()
-    model.wrapped = models.load_model(model_file_path or models.DEFAULT)
+    model.wrapped = models.load_model(model_file_path or DEFAULT)
     model.sample_rate = next((sr for sr in SAMPLE_RATES if sr >= model.wrapped.sr), SAMPLE_RATES[-1])
     model.scene_embedding_size = model.timestamp_embedding_size = model.wrapped.dim
     return model

@@ -8,8 +8,8 @@ from importlib import import_module
 
 from . import __version__, parallel
 from .errors import EdgeL3Error
+from .locate import directories, list_models
 from .metadata import CONTRACT, SHIPPED
-from .models import _directories, list_models
 from .npz import read_file
 from .plan import dims
 from .weights import MAX_FILE_BYTES, parse_weights
@@ -102,7 +102,7 @@ def main(arguments=None):
     facts = {
         "environment": environment(),
         "package": os.path.dirname(os.path.abspath(__file__)),
-        "directories": list(map(str, _directories())),
+        "directories": list(map(str, directories())),
         "models": models(),
     }
     print(json.dumps(facts, indent=2) if options.json else "\n".join(show(facts)))

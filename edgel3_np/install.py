@@ -12,8 +12,8 @@ from pathlib import Path
 from .convert import convert, git_blob, import_h5py
 from .download import ELSEWHERE, check_address, fetch
 from .errors import EdgeL3Error
+from .locate import DEFAULT, PATH_VARIABLE, chosen_directories, list_models, user_directory
 from .metadata import BLOBS, LICENSES, released_file
-from .models import DEFAULT, PATH_VARIABLE, chosen_directories, list_models, user_directory
 from .npz import read_file
 from .output import atomic
 from .progress import transfer
@@ -37,7 +37,7 @@ def install(name, *, source=None, directory=None, url=None, progress=None):
         it under its own name. Then no network is needed. By default it is downloaded.
     directory : str or Path, optional
         Where to put `<name>.npz`; made if missing. By default where `load_model` looks: the first directory of the
-        environment variable `EDGEL3_NP_WEIGHTS`, otherwise one for the user's data (`models.user_directory`).
+        environment variable `EDGEL3_NP_WEIGHTS`, otherwise one for the user's data (`locate.user_directory`).
     url : str, optional
         Address (http or https) of a directory that holds the file, instead of the official one. The hash stays.
     progress : callable, (int, int or None) -> None, optional

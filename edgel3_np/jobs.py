@@ -1,10 +1,12 @@
 """One recording of a collection: the job, on plain data, that any worker anywhere can do, and the report of it."""
 
+from __future__ import annotations
+
 import os
 import time
 from contextlib import closing
 from functools import lru_cache
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .embedding import Seen, embed_pieces, framing_of
 from .errors import EdgeL3Error
@@ -23,10 +25,10 @@ class Job(NamedTuple):
     name: str  # of the recording: its path relative to the directory that was named
     model: str  # name, or absolute path of a weight file
     sha256: str  # of the weight file
-    dim: Optional[int]  # length of an embedding; None for the model's own
+    dim: int | None  # length of an embedding; None for the model's own
     hop_size: float
     center: bool
-    threads: Optional[int]
+    threads: int | None
     resume: bool
 
 
@@ -58,9 +60,9 @@ class Report(NamedTuple):
     input: str
     output: str
     status: str
-    kind: Optional[str] = None
-    reason: Optional[str] = None
-    remarks: tuple = ()
+    kind: str | None = None
+    reason: str | None = None
+    remarks: tuple[str, ...] = ()
     windows: int = 0
     seconds: float = 0.0
     elapsed: float = 0.0

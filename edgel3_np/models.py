@@ -1,21 +1,27 @@
-"""Models by name: finding, loading and listing them; and `embed`, which most people need and no more."""
+"""`Model`, loading one; and `embed`, which most people need and no more."""
 
-import glob
+from __future__ import annotations
+
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from .embedding import embed_with
+from .embedding import Embedding, embed_with
 from .errors import EdgeL3Error
+from .locate import DEFAULT, find_model
 from .melspectrogram import FrontEnd
-from .metadata import RELEASED, SHIPPED, edgel3_name, released_file
+from .metadata import SHIPPED, edgel3_name
 from .plan import Network, plan
 from .weights import load_weights
 
-DEFAULT = "pico-64"
-PATH_VARIABLE = "EDGEL3_NP_WEIGHTS"
+if TYPE_CHECKING:
+    from typing import BinaryIO, Union
+
+    from numpy.typing import NDArray
+
+    Audio = Union[str, os.PathLike[Any], bytes, bytearray, memoryview, BinaryIO, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +47,7 @@ class Model:
     name: str
     network: Network
     sha256: str
-    provenance: Mapping
+    provenance: Mapping[str, Any]
 
     @property
     def frontend(self) -> FrontEnd:
@@ -68,19 +74,36 @@ class Model:
         """Distance between the frames of the spectrogram, in samples (between windows, it is yours to choose)."""
         return self.frontend.hop_length
 
-    def embed(self, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
+    def embed(
+        self,
+        audio: Audio,
+        sr: float | None = None,
+        *,
+        hop_size: float = 0.1,
+        center: bool = True,
+        threads: int | None = None,
+    ) -> Embedding:
         """Embed audio with this model: as the function `embed` does."""
         return embed_with(self.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
-def embed(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, center=True, threads=None):
+def embed(
+    audio: Audio,
+    sr: float | None = None,
+    *,
+    model: str | os.PathLike[str] | Model = DEFAULT,
+    dim: int | None = None,
+    hop_size: float = 0.1,
+    center: bool = True,
+    threads: int | None = None,
+) -> Embedding:
     """Embed audio: one vector for each window of a second.
 
     Parameters
     ----------
     audio : str, Path, bytes-like, binary file or np.ndarray [shape=(n,) or (n, channels)]
-        A sound file that libsndfile reads (path, content or open file), or samples. Channels are averaged. Integer
-        samples are scaled by their full scale.
+        A sound file that libsndfile reads, or without soundfile a WAV file (path, content or open file); or samples.
+        Channels are averaged. Integer samples are scaled by their full scale.
     sr : int > 0, optional
         Sampling rate in Hz; needed with samples only. Resampled to the model's rate if it differs.
     model : str, Path or Model
@@ -134,7 +157,7 @@ def embed(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, center=True,
     return embed_with(model.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
-def load_model(model=DEFAULT, dim=None):
+def load_model(model: str | os.PathLike[str] = DEFAULT, dim: int | None = None) -> Model:
     """Load a model, by name or from a weight file.
 
     Parameters
@@ -164,7 +187,8 @@ def load_model(model=DEFAULT, dim=None):
     """
     path = find_model(model)
     weights = load_weights(path)
-    pinned = SHIPPED.get(model)  # of a name only: what is at a path is the caller's business
+    # of a name only: what is at a path is the caller's business
+    pinned = SHIPPED.get(model) if isinstance(model, str) else None
     if pinned not in (None, weights.sha256):
         raise EdgeL3Error(
             f"{path}: expected the {model} of this version of edgel3_np (sha256 {pinned}), found {weights.sha256}; "
@@ -174,7 +198,9 @@ def load_model(model=DEFAULT, dim=None):
     return Model(weights.name, plan(weights, dim), weights.sha256, provenance)
 
 
-def load_embedding_model(model_type="sparse", emb_dim=128, retrain_type="ft", sparsity=95.45):
+def load_embedding_model(
+    model_type: str = "sparse", emb_dim: int = 128, retrain_type: str = "ft", sparsity: float = 95.45
+) -> Model:
     """Load a released model, by the options of `edgel3.models.load_embedding_model`.
 
     Parameters
@@ -189,92 +215,8 @@ def load_embedding_model(model_type="sparse", emb_dim=128, retrain_type="ft", sp
     return load_model(edgel3_name(model_type, emb_dim, retrain_type, sparsity))
 
 
-def load_embedding_model_path(model_type="sparse", emb_dim=128, retrain_type="ft", sparsity=95.45):
+def load_embedding_model_path(
+    model_type: str = "sparse", emb_dim: int = 128, retrain_type: str = "ft", sparsity: float = 95.45
+) -> str:
     """The path, as text, of the weight file that `load_embedding_model` loads."""
-    return find_model(edgel3_name(model_type, emb_dim, retrain_type, sparsity))
-
-
-def list_models():
-    """Models that can be loaded by name.
-
-    Returns
-    -------
-    models : dict of str to Path
-        Names and weight files, first of that name in search order. The files have not been read.
-    """
-    from pathlib import Path  # here: it takes a while to import
-
-    return {name: Path(path) for name, path in _installed().items()}
-
-
-def _installed():
-    found = {}
-    for directory in _directories():
-        for path in sorted(glob.glob(os.path.join(glob.escape(directory), "*.npz"))):
-            found.setdefault(os.path.basename(path)[: -len(".npz")], path)
-    return found
-
-
-def is_path(model):
-    """Whether a model is given by the path of its weight file, not by name."""
-    if not isinstance(model, (str, os.PathLike)) or not str(model):
-        raise EdgeL3Error(f"model: expected a model's name or the path of a weight file, found {model!r}")
-    text = os.fsdecode(model)
-    return isinstance(model, os.PathLike) or os.path.basename(text) != text or text.endswith(".npz")
-
-
-def find_model(model):
-    """The path of a model given by name or path, as text."""
-    if is_path(model):
-        return os.fsdecode(model)
-    text, installed = model, _installed()
-    if text in installed:
-        return installed[text]
-    have = ", ".join(installed) or "none"
-    where = f"in a directory that the environment variable {PATH_VARIABLE} names, or pass its path as the model"
-    if text in RELEASED:
-        address, file = released_file(text)
-        raise EdgeL3Error(
-            f"model: {text} is a released model that is not installed (installed: {have}). Get it with "
-            f"`python -m {__package__} install {text}`, which downloads and converts {address}{file}; or put "
-            f"{text}.npz {where}"
-        )
-    if text == DEFAULT:
-        raise EdgeL3Error(
-            f"model: {DEFAULT} does not come with this copy of edgel3_np (installed: {have}); name another model "
-            f"(model=...), or put {DEFAULT}.npz {where}"
-        )
-    raise EdgeL3Error(
-        f"model: expected an installed model ({have}), a released one ({', '.join(RELEASED)}) or the path of an npz, "
-        f"found {text!r}"
-    )
-
-
-def _directories():
-    """Where named models are looked for, in order."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    directories = [*chosen_directories(), os.path.join(package, "_weights")]
-    checkout = os.path.dirname(package)
-    if os.path.isfile(os.path.join(checkout, "setup.cfg")):  # that has not been installed
-        directories.append(os.path.join(checkout, "weights"))
-    user = user_directory()  # last: what came with a program is not replaced by what its user installed for others
-    return directories + [user] if user else directories
-
-
-def chosen_directories():
-    """Those of the environment variable."""
-    return [part for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part]
-
-
-def user_directory():
-    """The directory of models that one user has on this machine; None where no home directory is known."""
-    home = os.path.expanduser("~")
-    base = os.environ.get("XDG_DATA_HOME", "")
-    if not os.path.isabs(base):
-        if sys.platform == "win32":
-            base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-        elif sys.platform == "darwin":
-            base = os.path.join(home, "Library", "Application Support")
-        else:
-            base = os.path.join(home, ".local", "share")
-    return os.path.join(base, "edgel3_np") if os.path.isabs(base) else None
+    return str(find_model(edgel3_name(model_type, emb_dim, retrain_type, sparsity)))

@@ -25,7 +25,12 @@ _HEADER_BYTES = 10 + 1024  # more than any header that the pattern can match
 
 
 def read_file(path, max_bytes):
-    """Return the content of the regular file `path`, or raise `EdgeL3Error` if it is missing, odd or too large."""
+    """Return the content of the regular file `path`, or raise `EdgeL3Error` if it is missing, odd or too large.
+
+    It may also be something like a file inside a zip file: what `importlib.resources` calls a Traversable.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return _read_resource(path, max_bytes)
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -38,6 +43,17 @@ def read_file(path, max_bytes):
         if isinstance(error, EdgeL3Error):
             raise
         raise EdgeL3Error(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read_resource(resource, max_bytes):
+    try:
+        with resource.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except Exception as error:  # of zipfile a dozen kinds
+        raise EdgeL3Error(f"{resource}: cannot be read: {error or type(error).__name__}") from error
+    if len(content) > max_bytes:
+        raise EdgeL3Error(f"{resource}: expected at most {max_bytes} bytes, found more; not a weight file")
+    return content
 
 
 @contextmanager

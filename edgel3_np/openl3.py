@@ -4,10 +4,13 @@ Names, defaults and order of arguments are those of openl3 0.4.2 (Cramer et al.,
 in this package. `python -m edgel3_np.openl3 audio FILE ...` is OpenL3's command line.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from numbers import Integral
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +21,11 @@ from .models import load_model
 
 __all__ = ["get_audio_embedding", "get_output_path", "load_audio_embedding_model", "models", "process_audio_file"]
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .models import Model
+
 OpenL3Error, OpenL3Warning = EdgeL3Error, EdgeL3Warning
 CHOICES = {
     "input_repr": ("mel256", "mel128", "linear"),
@@ -27,7 +35,9 @@ CHOICES = {
 }
 
 
-def load_audio_embedding_model(input_repr="mel256", content_type="music", embedding_size=6144, frontend="kapre"):
+def load_audio_embedding_model(
+    input_repr: str | None = "mel256", content_type: str = "music", embedding_size: int = 6144, frontend: str = "kapre"
+) -> Model:
     """Load one of OpenL3's audio models.
 
     Parameters
@@ -66,18 +76,18 @@ models = SimpleNamespace(load_audio_embedding_model=load_audio_embedding_model)
 
 
 def get_audio_embedding(
-    audio,
-    sr,
-    model=None,
-    input_repr=None,
-    content_type="music",
-    embedding_size=6144,
-    center=True,
-    hop_size=0.1,
-    batch_size=32,
-    frontend="kapre",
-    verbose=True,
-):
+    audio: NDArray[Any] | list[NDArray[Any]],
+    sr: float | list[float],
+    model: Model | None = None,
+    input_repr: str | None = None,
+    content_type: str = "music",
+    embedding_size: int = 6144,
+    center: bool = True,
+    hop_size: float = 0.1,
+    batch_size: int = 32,
+    frontend: str = "kapre",
+    verbose: bool = True,
+) -> tuple[Any, Any]:
     """Embed audio as `openl3.get_audio_embedding` does.
 
     Parameters
@@ -132,20 +142,20 @@ def get_audio_embedding(
 
 
 def process_audio_file(
-    filepath,
-    output_dir=None,
-    suffix=None,
-    model=None,
-    input_repr=None,
-    content_type="music",
-    embedding_size=6144,
-    center=True,
-    hop_size=0.1,
-    batch_size=32,
-    overwrite=False,
-    frontend="kapre",
-    verbose=True,
-):
+    filepath: str | os.PathLike[str] | list[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None = None,
+    suffix: str | None = None,
+    model: Model | None = None,
+    input_repr: str | None = None,
+    content_type: str = "music",
+    embedding_size: int = 6144,
+    center: bool = True,
+    hop_size: float = 0.1,
+    batch_size: int = 32,
+    overwrite: bool = False,
+    frontend: str = "kapre",
+    verbose: bool = True,
+) -> None:
     """Embed sound files as `openl3.process_audio_file` does, each into an npz with `embedding` and `timestamps`.
 
     Parameters
@@ -189,7 +199,7 @@ def _model(model, input_repr, content_type, embedding_size, frontend):
     return check_model(model)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """OpenL3's command line: a word, `audio`, and then options that ours knows too. Returns the exit code."""
     from .cli import USAGE
     from .cli import main as command

@@ -1,7 +1,11 @@
 """Embeddings of a signal that is still arriving: from a microphone, a socket, a simulation."""
 
+from __future__ import annotations
+
 import warnings
 from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +14,11 @@ from .audio import check_samples, check_sr, to_mono
 from .embedding import Embedding, Seen, embed_windows, framing_of, windows_of
 from .errors import EdgeL3Error, EdgeL3Warning
 from .network import workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .models import Model
 
 
 class Stream:
@@ -52,15 +61,16 @@ class Stream:
     [2.5]
     """
 
-    def __init__(self, model, sr, *, hop_size=0.1, center=True):
+    def __init__(self, model: Model, sr: float, *, hop_size: float = 0.1, center: bool = True) -> None:
         self._network, self._sr = model.network, check_sr(sr)
         framing = framing_of(self._network, hop_size, center)
         self._framing = framing._replace(batch=min(framing.batch, self._network.block))
-        self._work, self._seen, self._queue = workspace(self._network), Seen(), deque()
+        self._queue: deque[NDArray[Any]] = deque()
+        self._work, self._seen = workspace(self._network), Seen()
         self._fed, self._given, self._ended = 0, 0, False
         self._pieces = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._seen)
 
-    def feed(self, block):
+    def feed(self, block: NDArray[Any]) -> Embedding:
         """Take the next samples of the signal.
 
         Parameters
@@ -87,7 +97,7 @@ class Stream:
         self._queue.append(mono)
         return self._drain()
 
-    def flush(self):
+    def flush(self) -> Embedding:
         """End the signal.
 
         Returns
@@ -115,7 +125,7 @@ class Stream:
             warnings.warn(remark, EdgeL3Warning, stacklevel=2)
         return result
 
-    def over(self, blocks):
+    def over(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Embedding]:
         """Feed every block of an iterable, flush, and yield each result that is not empty."""
         for block in blocks:
             result = self.feed(block)
@@ -125,10 +135,10 @@ class Stream:
         if len(result.timestamps):
             yield result
 
-    def __enter__(self):
+    def __enter__(self) -> Stream:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._ended = True
         self._queue.clear()
 

@@ -1,11 +1,13 @@
 """What `bench` measures: steps, layers, whole embeddings, memory; and whether the numbers are right."""
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from . import network, parallel
 from .audio import open_audio
 from .convolution import run
 from .errors import EdgeL3Error
+from .locate import find_model
 from .melspectrogram import melspectrogram
-from .models import find_model, load_model
+from .models import load_model
 from .npz import parse_header, read_file
 from .plan import fold, operations
 from .resample import resample
@@ -74,17 +77,18 @@ def time_model(name, repeats, threads=(None,), audio=None):
         `unit` that they are for; `plan`, for each layer; `embed`, for each hop and number of threads;
         `peak_memory_mib` of a process that embeds the sound (None where it cannot be told).
     """
-    import soundfile
-
     model = load_model(name)
     report = {"model": model.name, "sha256": model.sha256, **check(name)}
-    steps = {"import": {"unit": "process", **measure(lambda: in_a_new_process("import edgel3_np"), repeats)}}
+    steps = {"import": {"unit": "process", **measure(lambda: in_a_new_process(f"import {__package__}"), repeats)}}
     steps["load model"] = {"unit": "model", **measure(lambda: load_model(name), repeats)}
     with tempfile.TemporaryDirectory() as directory:
         if audio is None:
             audio = os.path.join(directory, "sweep.wav")
             cost = sum(layer.cost for layer in model.network.layers)
-            soundfile.write(audio, synthesise(seconds=min(60.0, max(4.0, 0.1 * BUSY / cost))), FILE_SR)
+            sound = synthesise(seconds=min(60.0, max(4.0, 0.1 * BUSY / cost)))
+            with wave.open(audio, "wb") as file:
+                file.setparams((1, 2, FILE_SR, 0, "NONE", ""))
+                file.writeframes((32767 * sound).astype("<i2").tobytes())
         with open_audio(audio) as (sr, blocks):
             mono = np.concatenate(list(blocks))
         report["seconds"] = seconds = len(mono) / sr
@@ -249,11 +253,28 @@ def peak_memory(*arguments):
     It embeds the sound file that the first argument names, with the model that the second does, hop 1 s; without
     arguments it imports the package and no more.
     """
-    code = "import sys, edgel3_np\n"
+    code = f"import sys, {__package__} as edgel3_np\n"
     code += "if len(sys.argv) > 1: edgel3_np.embed(sys.argv[1], model=sys.argv[2], hop_size=1.0)\n"
     # not getrusage, whose peak a child inherits from its parent
     code += "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     return int(in_a_new_process(code, *arguments)) / 1024 if os.path.exists("/proc/self/status") else None
+
+
+def time_import(repeats=3):
+    """What it costs to import this package in a new process.
+
+    Returns
+    -------
+    facts : dict
+        `seconds`, median; `numpy`, of these, those that NumPy takes; `modules`, how many are in memory then; whether
+        `scipy` and `scipy.signal` are among them.
+    """
+    code = "import sys, json, time; start = time.perf_counter(); import numpy; middle = time.perf_counter()\n"
+    code += f"import {__package__}; end = time.perf_counter(); loaded = sys.modules\n"
+    code += "facts = {'seconds': end - start, 'numpy': middle - start, 'modules': len(loaded)}\n"
+    code += "print(json.dumps({**facts, 'scipy': 'scipy' in loaded, 'scipy.signal': 'scipy.signal' in loaded}))"
+    runs = [json.loads(in_a_new_process(code)) for _ in range(repeats)]
+    return {**runs[0], **{key: statistics.median(run[key] for run in runs) for key in ("seconds", "numpy")}}
 
 
 def in_a_new_process(code, *arguments):
@@ -263,9 +284,8 @@ def in_a_new_process(code, *arguments):
 
 
 def variables():
-    """Environment variables for a new process, so that it imports this copy of the package."""
-    path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path}
+    """Environment variables for a new process, so that it imports this copy of the package, and the same others."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
 
 
 def _read(audio):

@@ -4,7 +4,7 @@ import numpy as np
 
 from .errors import EdgeL3Error
 from .jobs import load_once
-from .models import DEFAULT, is_path
+from .locate import DEFAULT, is_path
 
 POOLS = {  # (t, dim) -> (dim,)
     "mean": lambda embedding: embedding.mean(axis=0, dtype=np.float64),

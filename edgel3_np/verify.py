@@ -8,8 +8,9 @@ import numpy as np
 
 from .embedding import framing_of
 from .errors import EdgeL3Error
+from .locate import find_model, list_models
 from .metadata import SHIPPED
-from .models import find_model, list_models, load_model
+from .models import load_model
 from .stream import Stream
 from .timing import FILE_SR, check, synthesise
 from .weights import load_weights

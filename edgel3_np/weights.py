@@ -154,6 +154,7 @@ def load_weights(path):
     Parameters
     ----------
     path : str or Path
+        Or a file among a package's resources, as `list_models` returns it.
 
     Returns
     -------

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ def test_json(small_npz, sweep, tmp_path, capsys):
     assert code == 0
     document = json.loads(out)
     assert document["environment"]["python"] and document["environment"]["blas"]
+    cost = document["environment"]["import"]
+    assert set(cost) == {"seconds", "numpy", "modules", "scipy", "scipy.signal"}
+    assert cost["seconds"] > cost["numpy"] > 0 and cost["scipy"] is cost["scipy.signal"] is False
     (report,) = document["reports"]
     assert report["model"] == "small" and len(report["sha256"]) == 64
     assert report["seconds"] == pytest.approx(4 * len(sweep) / 44100)
@@ -50,6 +54,7 @@ def test_tables(small_npz, capsys):
     assert code == 0 and "timing" in messages and "timing" not in out
     for text in ("small", "real GFLOP/s", "conv8", "windows per second", "check: right", "none came with it"):
         assert text in out
+    assert re.search(r"import in a new process: \d+ ms, .* \d+ modules, scipy not loaded, scipy.signal not loaded", out)
     assert "|" not in out
 
 

@@ -13,8 +13,8 @@ import soundfile
 
 import edgel3_np
 from edgel3_np import cli
+from edgel3_np.locate import PATH_VARIABLE
 from edgel3_np.metadata import CONTRACT
-from edgel3_np.models import PATH_VARIABLE
 from edgel3_np.weights import save_weights
 
 

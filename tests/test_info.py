@@ -7,8 +7,8 @@ import soundfile
 
 import edgel3_np
 from edgel3_np import cli, info
+from edgel3_np.locate import PATH_VARIABLE
 from edgel3_np.metadata import CONTRACT, SHIPPED
-from edgel3_np.models import PATH_VARIABLE
 
 
 @pytest.fixture

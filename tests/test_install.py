@@ -16,8 +16,8 @@ import edgel3_np
 from edgel3_np import EdgeL3Error, cli, download, load_model, progress
 from edgel3_np.convert import git_blob
 from edgel3_np.install import MAX_BYTES, install, main
+from edgel3_np.locate import PATH_VARIABLE
 from edgel3_np.metadata import BLOBS, LICENSES, RELEASED, released_file
-from edgel3_np.models import PATH_VARIABLE
 from edgel3_np.weights import load_weights, save_weights, to_dense
 
 pytestmark = pytest.mark.network

@@ -1,11 +1,13 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgel3_np import load_model, timing
+import edgel3_np
+from edgel3_np import info, load_model, timing
 
 
 def test_measure_counts():
@@ -48,3 +50,25 @@ def test_peak_memory(small_npz, tmp_path):
 
     soundfile.write(tmp_path / "a.wav", timing.synthesise(8000, 2.0), 8000)
     assert 20 < timing.peak_memory(str(tmp_path / "a.wav"), str(small_npz)) < 500
+
+
+def test_what_an_import_loads_is_seen(monkeypatch):
+    """Of a package that imports scipy.signal."""
+    monkeypatch.setattr(timing, "__package__", "scipy.signal")
+    cost = timing.time_import(1)
+    assert cost["scipy"] is cost["scipy.signal"] is True and cost["modules"] > 100
+
+
+def test_a_new_process_imports_this_copy(monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = "import mine, edgel3_np; print(edgel3_np.__file__)"
+    assert timing.in_a_new_process(code).strip() == edgel3_np.__file__
+
+
+def test_without_soundfile_and_scipy(monkeypatch, small_npz):
+    for name in ("soundfile", "scipy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    facts = info.environment()
+    assert facts["soundfile"] == facts["libsndfile"] == facts["scipy"] == "not installed"
+    assert timing.time_model(small_npz, 1)["seconds"] > 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgel3_np import cli, list_models, load_model, timing, verify
-from edgel3_np.models import PATH_VARIABLE
+from edgel3_np.locate import PATH_VARIABLE
 
 
 def run(capsys, *arguments):

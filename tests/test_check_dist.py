@@ -1,0 +1,73 @@
+import io
+import shutil
+import subprocess
+import tarfile
+import zipfile
+
+import check_dist
+import pytest
+from check_dist import ROOT
+
+from edgel3_np.metadata import SHIPPED
+
+
+def make_wheel(folder, without=(), more=(), **contents):
+    """A wheel as it should be, but for some members."""
+    names = {f"edgel3_np/{path.name}": path for path in (ROOT / "edgel3_np").glob("*.py")}
+    names.update({f"edgel3_np/_weights/{path.name}": path for path in (ROOT / "weights").iterdir() if path.is_file()})
+    info = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
+    names.update(dict.fromkeys(["edgel3_np/py.typed", *(f"edgel3_np-1.dist-info/{name}" for name in info), *more]))
+    with zipfile.ZipFile(folder / "edgel3_np-1-py3-none-any.whl", "w") as archive:
+        for name, path in names.items():
+            if name not in without:
+                content = path.read_bytes() if path else b""
+                archive.writestr(name, contents.get(name.rpartition("/")[2].partition(".")[0], content))
+
+
+def make_sdist(folder, names):
+    with tarfile.open(folder / "edgel3_np-1.tar.gz", "w:gz") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(f"edgel3_np-1/{name}"), io.BytesIO())
+
+
+@pytest.fixture
+def tracked():
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return listed.stdout.split()
+
+
+def test_as_it_should_be(tmp_path, tracked, capsys):
+    make_wheel(tmp_path)
+    make_sdist(tmp_path, [*(set(tracked) - {".gitignore"}), "PKG-INFO", "edgel3_np.egg-info/SOURCES.txt"])
+    assert check_dist.main([str(tmp_path)]) == 0
+    assert "edgel3_np-1.tar.gz: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wheel, message",
+    [
+        ({"without": ["edgel3_np/py.typed"]}, "expected edgel3_np/py.typed, found none"),
+        ({"without": ["edgel3_np/_weights/pico-64.npz"]}, "expected edgel3_np/_weights/pico-64.npz"),
+        ({"without": ["edgel3_np-1.dist-info/licenses/LICENSE"]}, "expected edgel3_np-1.dist-info/licenses/LICENSE"),
+        ({"more": ["tests/test_audio.py"]}, "expected no tests/test_audio.py"),
+        ({"pico-64": b"other"}, f"expected sha256 {SHIPPED['pico-64']}"),
+    ],
+)
+def test_wheels_that_are_not(tmp_path, tracked, capsys, wheel, message):
+    make_wheel(tmp_path, **wheel)
+    make_sdist(tmp_path, [name for name in tracked if name != ".gitignore"])
+    assert check_dist.main([str(tmp_path)]) == 1 and message in capsys.readouterr().err
+
+
+def test_sdists_that_are_not(tmp_path, tracked, capsys):
+    make_wheel(tmp_path)
+    make_sdist(tmp_path, [name for name in tracked if name not in (".gitignore", "setup.cfg")] + ["secret"])
+    assert check_dist.main([str(tmp_path)]) == 1
+    messages = capsys.readouterr().err
+    assert "expected setup.cfg, found none" in messages and "expected no secret" in messages
+
+
+def test_one_of_each(tmp_path, capsys):
+    assert check_dist.main([str(tmp_path)]) == 1 and "found 0 and 0" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""What a user writes: `mypy --strict` must pass it, and find the mistakes that are marked.
+
+`make package` checks it against the wheel. A mark that hides no mistake is an error too.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import edgel3_np
+from edgel3_np import EdgeL3Error, Embedding, Model, Report, Stream, embed, embed_files, list_models, load_model, openl3
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def embeddings(path: Path) -> NDArray[np.float32]:
+    """Every way to call `embed`."""
+    model: Model = load_model("pico-64", dim=64)
+    rate, length, digest, source = (
+        model.sr + model.hop,
+        model.dim * model.window,
+        model.sha256.upper(),
+        model.provenance,
+    )
+    print(rate, length, digest, source["license"], model.name.upper(), model.frontend.n_fft)
+    result: Embedding = model.embed(path, hop_size=0.5, center=False, threads=2)
+    with open(path, "rb") as file:
+        embed(file)
+    embed(path.read_bytes(), model=model)
+    embed(np.zeros(8000, np.int16), 8000, model=list_models()["pico-64"])
+    vectors, times = embed(str(path), model="pico-64", dim=None)
+    seconds: NDArray[np.float64] = times
+    print(seconds, vectors.shape, result.timestamps.max())
+    return result.embedding
+
+
+def stream(blocks: list[NDArray[Any]]) -> list[Embedding]:
+    """A stream, fed by hand and over an iterable."""
+    with Stream(load_model(), sr=44100, hop_size=1) as live:
+        found = [live.feed(blocks[0]), live.flush()]
+    return found + list(Stream(load_model(), 44100).over(blocks))
+
+
+def collection(folder: Path) -> list[str]:
+    """Reports, and what a callback is given."""
+    reasons = []
+
+    def remember(report: Report) -> None:
+        reasons.append(report.reason or report.kind or report.status)
+
+    with ThreadPoolExecutor() as pool:
+        for report in embed_files([folder, "other"], None, executor=pool, shard=(1, 2), on_report=remember):
+            print(report.output, report.seconds / 60, report.remarks[:1], report.windows + 1)
+    embed_files(folder, folder / "out").close()
+    return reasons
+
+
+def error_kind() -> str:
+    """Errors say what kind they are."""
+    try:
+        load_model("none")
+    except EdgeL3Error as error:
+        return error.kind
+    return edgel3_np.__version__
+
+
+def with_openl3(sound: NDArray[np.float32]) -> str:
+    """OpenL3's functions."""
+    model = openl3.load_audio_embedding_model(None, "env", embedding_size=512)
+    vectors, times = openl3.get_audio_embedding([sound], 48000, model=model, hop_size=0.1)
+    openl3.process_audio_file(["a.wav"], "out", verbose=False)
+    print(vectors, times)
+    return openl3.get_output_path("a.wav", ".npz")
+
+
+def mistakes(model: Model) -> None:
+    """Each line is one."""
+    embed([0.0, 1.0], 8000)  # type: ignore[arg-type]
+    embed("a.wav", hop_size="0.1")  # type: ignore[arg-type]
+    embed("a.wav", None, "pico-64")  # type: ignore[call-arg]
+    embed("a.wav", hops=0.1)  # type: ignore[call-arg]
+    load_model(64)  # type: ignore[arg-type]
+    load_model().name = "other"  # type: ignore[misc]
+    model.embed("a.wav").vectors  # type: ignore[attr-defined]  # noqa: B018
+    Stream("pico-64", 8000)  # type: ignore[arg-type]
+    Stream(model, 8000).feed(b"\0")  # type: ignore[arg-type]
+    embed_files(3, "out")  # type: ignore[arg-type]
+    embed_files("in", "out", on_report=print, jobs="2")  # type: ignore[arg-type]
+    openl3.get_audio_embedding("a.wav", 8000)  # type: ignore[arg-type]
+    number: int = list_models()["pico-64"]  # type: ignore[assignment]
+    print(number)
