@@ -24,6 +24,8 @@ OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
 COMMANDS = {  # first words that are not files: a module with a function main(arguments), and what it does
     "info": "show versions, hardware and installed models",
     "install": "fetch released models and convert them",
+    "plot": "draw a recording and its embeddings",
+    "similar": "find the recordings and moments of a collection that are most like one",
     "verify": "check that the installed models compute what they should",
 }
 OPENL3 = {"input_repr": "mel256", "content_type": "music"}

@@ -11,7 +11,7 @@ SUFFIXES = {f".{name}" for name in ("wav", "wave", "flac", "ogg", "oga", "opus",
 SUFFIXES |= {f".{name}" for name in ("au", "snd", "caf", "w64", "rf64")}
 
 
-def find_files(inputs, recursive=True):
+def find_files(inputs, recursive=True, suffixes=SUFFIXES):
     """Files named, and audio files in directories named, once each.
 
     In directories, names that begin with a dot are passed over, and links to directories are not followed. FIFOs,
@@ -22,6 +22,8 @@ def find_files(inputs, recursive=True):
     inputs : iterable of (str or Path)
     recursive : bool
         Look into the directories of directories too.
+    suffixes : set of str
+        Of what is taken, in lower case.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def find_files(inputs, recursive=True):
         for directory, directories, names in walk:
             directories[:] = sorted(name for name in directories if recursive and not name.startswith("."))
             for name in sorted(names):
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
                     path = os.path.join(directory, name)
                     found.setdefault(path, os.path.relpath(path, root))
     return found, unreadable
@@ -117,3 +119,8 @@ def make_directories(directory, root):
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
+
+
+def printable(text):
+    """A name as it can be shown: one may hold anything, even what a terminal obeys."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -48,6 +48,16 @@ class FrontEnd(NamedTuple):
             return 1 + (self.sr - self.n_fft) // self.hop_length
         return -(-self.sr // self.hop_length)
 
+    @property
+    def front(self):
+        """Zeros put before a window, in samples."""
+        return ((self.n_frames - 1) * self.hop_length + self.n_fft - self.sr) // 2 if self.padding == "both" else 0
+
+    @property
+    def inner(self):
+        """The frames that lie within their window: number of the first, and of the one after the last."""
+        return -(-self.front // self.hop_length), (self.front + self.sr - self.n_fft) // self.hop_length + 1
+
 
 def mel_filters(frontend):
     """Mel matrix with Slaney's area normalisation: triangles of height `2 / (their width in Hz)`.
@@ -72,11 +82,22 @@ def mel_filters(frontend):
     sr, n_fft, _, n_mels, scale = frontend[:5]
     if scale == "linear":
         return np.eye(n_mels, dtype=np.float32)
-    points = _hertz(np.linspace(0.0, _mel(sr / 2, scale), n_mels + 2), scale)
+    points = corners(frontend)
     bins = np.linspace(0.0, sr / 2, 1 + n_fft // 2)[:, np.newaxis]
     low, centre, high = points[:-2], points[1:-1], points[2:]
     triangles = np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre))
     return (np.maximum(triangles, 0.0) * (2.0 / (high - low))).astype(np.float32)
+
+
+def corners(frontend):
+    """Corners of the bands, Hz, shape (n_mels + 2,): band i begins at corner i, is highest at the next, ends at i + 2.
+
+    A bin of the transform (scale `linear`) counts as a triangle between its neighbours.
+    """
+    sr, n_fft, _, n_mels, scale = frontend[:5]
+    if scale == "linear":
+        return np.arange(-1.0, n_mels + 1) * sr / n_fft
+    return _hertz(np.linspace(0.0, _mel(sr / 2, scale), n_mels + 2), scale)
 
 
 _BREAK, _SLOPE, _RATE = 1000.0, 3 / 200, np.log(6.4) / 27  # of Slaney's scale: Hz, mel per Hz, and 1 / mel
@@ -156,39 +177,43 @@ def melspectrogram(windows, frontend, bands, hop=None):
     padding of a strided convolution; Choi et al., "Kapre", 2017). Transforms are computed frame by frame, products
     window by window: the result does not depend on a window's neighbours.
     """
+    level = levels(windows, frontend, bands, hop)
+    level -= level.max(axis=(1, 2), keepdims=True)
+    return np.maximum(level, -TOP_DB, out=level).astype(np.float32).swapaxes(1, 2)
+
+
+def levels(windows, frontend, bands, hop=None):
+    """The same, not yet relative to anything: shape (b, n_frames, n_mels), float64; -100 where there is nothing."""
     sr, n_fft, hop_length, n_mels = frontend[:4]
     n_frames, b = frontend.n_frames, len(windows)
     extent = (n_frames - 1) * hop_length + n_fft  # samples under the frames
-    front = (extent - sr) // 2 if frontend.padding == "both" else 0
     padded = np.zeros((b, max(extent, sr)))
-    padded[:, front : front + sr] = windows
+    padded[:, frontend.front : frontend.front + sr] = windows
     if frontend.spectrum == "magnitude":
         spectra = magnitudes(padded, n_fft, hop_length, n_frames)
     else:
-        spectra = _powers(windows, padded, front, frontend, hop)  # (b, frames, bins)
+        spectra = _powers(windows, padded, frontend, hop)  # (b, frames, bins)
     mels = np.empty((b, n_frames, n_mels))
     for band in bands:
         np.matmul(spectra[:, :, band.bins], band.weights, out=mels[:, :, band.mels])
     order = 2 if frontend.spectrum == "power" else 1
     level = np.log10(np.maximum(mels, AMIN**order, out=mels), out=mels)
     level *= 10.0 / order  # of the root of power
-    level -= level.max(axis=(1, 2), keepdims=True)
-    return np.maximum(level, -TOP_DB, out=level).astype(np.float32).swapaxes(1, 2)
+    return level
 
 
-def _powers(windows, padded, front, frontend, hop):
+def _powers(windows, padded, frontend, hop):
     """Power spectra of windows, (b, n_frames, bins); frames that windows have in common are transformed once."""
     sr, n_fft, hop_length = frontend[:3]
     n_frames, b = frontend.n_frames, len(windows)
     frames = _strided(padded, (b, n_frames, n_fft), (padded.shape[1], hop_length, 1))
-    first = -(-front // hop_length)  # of the frames that lie within their window ...
-    last = (front + sr - n_fft) // hop_length + 1  # ... and the first that does not
+    first, last = frontend.inner
     if hop is None or hop % hop_length or hop >= sr or b == 1 or last <= first:
         return _power(frames)
     power = np.empty((b, n_frames, 1 + n_fft // 2))
     power[:, :first], power[:, last:] = _power(frames[:, :first]), _power(frames[:, last:])
     step, bins = hop // hop_length, power.shape[2]  # frames between windows
-    signal, count = windows[0, first * hop_length - front :], (b - 1) * step + last - first
+    signal, count = windows[0, first * hop_length - frontend.front :], (b - 1) * step + last - first
     inner = _power(_strided(signal, (1, count, n_fft), (0, hop_length, 1)))[0]  # (frames of all windows, bins)
     power[:, first:last] = _strided(inner, (b, last - first, bins), (step * bins, bins, 1))
     return power

@@ -21,7 +21,7 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
     rb"\{'descr': '([<|][fu]\d)', 'fortran_order': False, 'shape': \((\d{1,12}(?:, \d{1,12})*,?)\), \} *\n"
 )
-_HEADER_BYTES = 10 + 1024  # more than any header that the pattern can match
+MAX_HEADER_BYTES = 10 + 1024  # more than any header that the pattern can match
 
 
 def read_file(path, max_bytes):
@@ -143,7 +143,7 @@ class Archive:
         member = self._members[key]
         try:
             with self._zip.open(member) as file:
-                dtype, found, header = parse_header(file.read(_HEADER_BYTES))
+                dtype, found, header = parse_header(file.read(MAX_HEADER_BYTES))
                 if dtype not in dtypes.split():
                     raise self.error(key, f"dtype {' or '.join(dtypes.split())}", dtype)
                 if (len(found) != 1 or found[0] > max_items) if None in shape else found != shape:

@@ -1,17 +1,23 @@
 """Write results: as they come, whole or not at all; and tell what a result was made from."""
 
+import io
 import json
+import math
 import os
 import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import numpy as np
 
-from .npz import open_regular, write_parts
+from .errors import EdgeL3Error
+from .npz import MAX_HEADER_BYTES, open_regular, parse_header, write_parts
 
 SPOOL_BYTES = 1 << 23  # of embeddings held in memory while their number is not known yet; more wait in a file
 CHUNK_FLOATS = 1 << 20  # of embeddings that are copied from there at a time
 MAX_PROVENANCE_BYTES = 1 << 18
+MAX_SIP = 1 << 20  # bytes of a zip file read at a time
 
 
 @contextmanager
@@ -120,10 +126,102 @@ def save_embedding(path, pieces, timestamps, provenance):
 def read_provenance(path):
     """The `provenance` of a result; None if there is no such file, or it is none of ours or damaged."""
     try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive, archive.open("provenance.npy") as member:
-            content = member.read(MAX_PROVENANCE_BYTES)  # a hostile member may claim to be of any size
-        start = 10 + int.from_bytes(content[8:10], "little")  # of what follows the npy header
-        provenance = json.loads(content[start:].decode("utf-32-le"))
+        with open_regular(path) as file, zipfile.ZipFile(_Sips(file)) as archive:
+            return _provenance(archive)
     except Exception:  # zipfile raises a dozen kinds on what it does not expect; all mean that it must be made anew
         return None
-    return provenance if isinstance(provenance, dict) else None
+
+
+class Result(NamedTuple):
+    """An open file of embeddings, of which nothing but its provenance is in memory."""
+
+    provenance: dict
+    dim: int
+    embedding: Iterator  # of np.ndarray (b, dim), float32, finite
+    timestamps: Callable  # () -> np.ndarray (count,), float64, finite
+
+
+@contextmanager
+def open_result(path):
+    """Open a file of embeddings, as `save_embedding` writes it, that nobody vouches for.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Yields
+    ------
+    result : Result
+        To be read before the block ends; the embeddings once.
+
+    Raises
+    ------
+    EdgeL3Error
+        The file is missing, damaged or none of ours: found when it is opened, or when its arrays are read.
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(_Sips(_near(file))) as archive:
+            member, shape = _open_array(archive, "embedding.npy", "<f4", 2)
+
+            def timestamps():
+                member, found = _open_array(archive, "timestamps.npy", "<f8", 1)
+                if found != shape[:1]:
+                    raise ValueError(f"{found[0]} timestamps of {shape[0]} embeddings")
+                return np.concatenate(list(_parts(member, np.float64, found)))
+
+            yield Result(_provenance(archive), shape[1], _parts(member, np.float32, shape), timestamps)
+    except EdgeL3Error:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds
+        found = getattr(error, "strerror", None) or error or type(error).__name__
+        raise EdgeL3Error(f"{path}: expected embeddings (npz) that edgel3_np wrote; found: {found}") from error
+
+
+def _provenance(archive):
+    with archive.open("provenance.npy") as member:
+        content = member.read(MAX_PROVENANCE_BYTES)  # a hostile member may claim to be of any size
+    start = 10 + int.from_bytes(content[8:10], "little")  # of what follows the npy header
+    provenance = json.loads(content[start:].decode("utf-32-le"))
+    if not isinstance(provenance, dict):
+        raise ValueError("a provenance that is no JSON object")
+    return provenance
+
+
+def _open_array(archive, name, dtype, ndim):
+    """An array's file, after its header, and its shape; if it is of that kind, not compressed, as long as it says."""
+    member = archive.getinfo(name)
+    file = archive.open(member)
+    start = file.read(10)
+    found, shape, header = parse_header(start + file.read(min(int.from_bytes(start[8:], "little"), MAX_HEADER_BYTES)))
+    size = header + np.dtype(found).itemsize * math.prod(shape)
+    if (found, len(shape), member.compress_type) != (dtype, ndim, zipfile.ZIP_STORED) or member.file_size != size:
+        raise ValueError(f"{name} of dtype {found}, shape {shape}, {member.file_size} bytes, or compressed")
+    if 0 in shape:
+        raise ValueError(f"{name} of shape {shape}")
+    return file, shape
+
+
+def _parts(file, dtype, shape):
+    """An array, some rows at a time; reading to its end compares the checksum."""
+    rows = max(1, CHUNK_FLOATS // math.prod(shape[1:]))
+    for first in range(0, shape[0], rows):
+        part = (min(rows, shape[0] - first), *shape[1:])
+        array = np.frombuffer(file.read(np.dtype(dtype).itemsize * math.prod(part)), dtype).reshape(part)
+        if not np.isfinite(array).all():
+            raise ValueError("NaN or infinity")
+        yield array
+
+
+def _near(file):
+    """The file, in memory if it is small: a zip file is read in many places."""
+    return io.BytesIO(file.read()) if os.fstat(file.fileno()).st_size <= MAX_SIP else file
+
+
+class _Sips:
+    """A file that is read in sips: the directory of a hostile zip file may be of any size."""
+
+    def __init__(self, file):
+        self.file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
+
+    def read(self, size=-1):
+        return self.file.read(MAX_SIP if size is None or size < 0 else min(size, MAX_SIP))

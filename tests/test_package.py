@@ -18,14 +18,15 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 __future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses fractions functools glob gzip
-hashlib importlib io itertools json math multiprocessing numbers os pathlib platform pstats re signal stat statistics
-struct subprocess sys tempfile threading time types typing warnings wave zipfile zlib
+hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats re signal stat
+statistics struct subprocess sys tempfile threading time types typing warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # imported where they are used, and done without where they are not installed; and of the standard library
     "convert.py": {"h5py"},
     "download.py": {"http", "socket", "urllib"},
     "hear.py": {"torch"},
+    "plot.py": {"matplotlib"},
     "progress.py": {"tqdm"},
     "transformer.py": {"pandas", "sklearn"},
 }

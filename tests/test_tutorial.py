@@ -13,7 +13,6 @@ from conftest import ROOT
 import edgel3_np
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-LATER = ("Search without Python", "Take it with you")  # sections that are not run
 RUNNER = '''\
 """Runs blocks of [kind, code] in one namespace; writes what each printed. In a file: worker processes import it."""
 import contextlib, io, json, subprocess, sys
@@ -52,7 +51,7 @@ def test_the_tutorial(tmp_path):
         pytest.importorskip(package, reason="the tutorial uses it")
     code, expected = [], []
     for title, blocks in sections():
-        for kind, text in blocks if title not in LATER else ():
+        for kind, text in blocks:
             assert kind in ("python", "console", "text"), title
             if kind == "text":
                 expected[-1] += text
@@ -76,7 +75,3 @@ def test_the_tutorial(tmp_path):
             expected[number] = printed[number]
     assert printed == expected
     assert len(printed) >= 10 and sum(map(bool, printed)) >= 8  # or this file has not understood that one
-
-
-def test_sections_that_are_not_run_are_there():
-    assert set(LATER) <= {title for title, _ in sections()}
