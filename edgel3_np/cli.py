@@ -119,9 +119,11 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="edgel3-np",
         description="Embed audio files: one npz each, with arrays embedding (t, dim) and timestamps (t,) in seconds.",
-        epilog="Exit codes: 0 all files embedded, 1 some failed, 2 wrong usage or no such model, 255 no audio files, "
-        f"130 interrupted. Models are looked for in the directories of {PATH_VARIABLE}, then in the package, "
-        "then where `edgel3-np install` puts them.",
+        epilog="Other commands, each with a --help of its own, are "
+        + "; ".join(f"`edgel3-np {name}`: {what}" for name, what in COMMANDS.items())
+        + ". (A file of such a name is ./plot.) Exit codes: 0 all files embedded, 1 some failed, 2 wrong usage or no "
+        "such model, 255 no audio files, 130 interrupted. Models are looked for in the directories of "
+        f"{PATH_VARIABLE}, then in the package, then where `edgel3-np install` puts them.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -34,7 +34,7 @@ from edgel3_np.weights import MAX_FILE_BYTES, parse_weights
 NAME, NOTE = "edgel3_np", "VENDORED.txt"
 MARK = f"{NAME}, vendored"  # how an earlier copy is told: the beginning of its note
 # modules that need h5py, a network, matplotlib, torch or scikit-learn
-LEFT_OUT = ("convert", "download", "install", "plot", "hear", "transformer")
+LEFT_OUT = ("convert", "download", "install", "columns", "plot", "hear", "transformer")
 WAV_ONLY = ("WAV_ONLY = False", "WAV_ONLY = True")  # a line of audio.py
 NEEDS = {"numpy": "1.19.5", "scipy": "1.5.4", "soundfile": "0.12.1"}  # as in setup.cfg
 
