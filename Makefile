@@ -4,7 +4,7 @@ VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test fuzz lint package bench clean
+.PHONY: help demo test fuzz lint package docs bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ package: $(BIN)/python  ## Build wheel and sdist into $(VENV)/dist; check them, 
 	$(BIN)/python tools/check_dist.py $(VENV)/dist
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(VENV)/dist/*.whl
 	cd $(VENV) && bin/mypy --ignore-missing-imports -p edgel3_np && bin/mypy --strict $(CURDIR)/tests/typing_sample.py
+
+docs: $(BIN)/python  ## Make the API reference of the docstrings, in $(VENV)/api
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[docs]'
+	$(BIN)/pdoc -d numpy -o $(VENV)/api edgel3_np $(addprefix edgel3_np.,edgel3 openl3 models plot similar install transformer hear)
 
 bench: $(BIN)/python  ## Time each step from file to embedding
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) .
