@@ -290,7 +290,8 @@ def test_command_says_if_the_model_will_not_be_found(source, tmp_path, capsys, m
 
 @posix
 def test_command_interrupted(served, tmp_path):
-    running = command(served, "sea-64", "--url", f"{served.url}/stalled", "--to", tmp_path / "out")
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # background jobs of a shell ignore it
+    running = command(served, "sea-64", "--url", f"{served.url}/stalled", "--to", tmp_path / "out", **heed)
     assert served.asked.wait(60)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
