@@ -1,6 +1,6 @@
 """The interface of the package edgel3 on our engine: `import edgel3_np as edgel3`.
 
-Names, defaults and order of arguments are those of edgel3 0.2 (Kumari et al., PAISE 2019).
+Names, defaults and order of arguments are those of edgel3 0.2.1 (Kumari et al., PAISE 2019).
 """
 
 from __future__ import annotations
