@@ -279,6 +279,7 @@ def time_import(repeats=3):
 
 def in_a_new_process(code, *arguments):
     """Run Python code that uses this package; return what it prints."""
+    code = f"import sys; sys.path = [path for path in sys.path if path]  # not where it is started\n{code}"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=variables()).stdout
 

@@ -33,7 +33,7 @@ def remember():
     seen = {}
 
     def run(network, logmel, work, *_):
-        keys = [(id(network), hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in logmel]
+        keys = [(network, hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in logmel]
         new = {key: index for index, key in enumerate(keys) if key not in seen}
         if new:
             seen.update(zip(new, forward(network, logmel[list(new.values())], work)))

@@ -60,8 +60,12 @@ def test_what_an_import_loads_is_seen(monkeypatch):
 
 
 def test_a_new_process_imports_this_copy(monkeypatch, tmp_path):
-    (tmp_path / "mine.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    """Not one in the directory that it is started in."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.py").write_text("")
+    (tmp_path / "edgel3_np.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path)
     code = "import mine, edgel3_np; print(edgel3_np.__file__)"
     assert timing.in_a_new_process(code).strip() == edgel3_np.__file__
 
