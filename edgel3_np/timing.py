@@ -286,7 +286,8 @@ def in_a_new_process(code, *arguments):
 
 def variables():
     """Environment variables for a new process, so that it imports this copy of the package, and the same others."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    root = Path(__file__).resolve().parents[__package__.count(".") + 1]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *map(os.path.abspath, sys.path)])}
 
 
 def _read(audio):
