@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from contextlib import ExitStack, closing
 from importlib import import_module
@@ -20,7 +21,7 @@ from .plan import dims
 from .progress import Totals, display
 from .weights import MAX_FILE_BYTES, parse_weights
 
-OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED = 0, 1, 2, 255, 130
+OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED, NO_READER = 0, 1, 2, 255, 130, 141
 COMMANDS = {  # first words that are not files: a module with a function main(arguments), and what it does
     "info": "show versions, hardware and installed models",
     "install": "fetch released models and convert them",
@@ -43,8 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0: every file embedded; 1: some failed; 2: wrong usage, or no such model; 255: nothing to do; 130: interrupted.
+        0: every file embedded; 1: some failed; 2: wrong usage, or no such model; 255: nothing to do; 130: interrupted;
+        141: whoever read the output has gone.
     """
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as `head` does, when it has seen enough; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO_READER
+    return code
+
+
+def _main(arguments):
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in COMMANDS:
         if find_spec(f".{arguments[0]}", __package__) is None:  # a vendored copy has not all of them
@@ -122,8 +134,8 @@ def _parser():
         epilog="Other commands, each with a --help of its own, are "
         + "; ".join(f"`edgel3-np {name}`: {what}" for name, what in COMMANDS.items())
         + ". (A file of such a name is ./plot.) Exit codes: 0 all files embedded, 1 some failed, 2 wrong usage or no "
-        "such model, 255 no audio files, 130 interrupted. Models are looked for in the directories of "
-        f"{PATH_VARIABLE}, then in the package, then where `edgel3-np install` puts them.",
+        "such model, 255 no audio files, 130 interrupted, 141 nobody reads the output. Models are looked for in the "
+        f"directories of {PATH_VARIABLE}, then in the package, then where `edgel3-np install` puts them.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -282,6 +282,20 @@ def test_as_a_program(sounds, small_npz):
     assert run().returncode == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes as POSIX has them")
+@pytest.mark.parametrize("arguments", [["info"], ["--list-models"], ["--json", "a.wav", "b.FLAC"]])
+def test_nobody_reads_the_output(sounds, arguments):
+    """As in `edgel3-np info | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "edgel3_np", *arguments]
+    ran = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=sounds, env=environment(), timeout=100
+    )
+    os.close(write)
+    assert ran.returncode == cli.NO_READER and "Traceback" not in ran.stderr and "Broken" not in ran.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interrupted(sounds, small_npz, sweep, jobs):
