@@ -14,12 +14,9 @@ from importlib.util import find_spec
 from . import __version__
 from .collection import check_executor, find_jobs, reports
 from .errors import EdgeL3Error
-from .locate import DEFAULT, PATH_VARIABLE, list_models
+from .locate import DEFAULT, PATH_VARIABLE
 from .metadata import CONTRACT, edgel3_name
-from .npz import read_file
-from .plan import dims
 from .progress import Totals, display
-from .weights import MAX_FILE_BYTES, parse_weights
 
 OK, SOME_FAILED, USAGE, NO_INPUTS, INTERRUPTED, NO_READER = 0, 1, 2, 255, 130, 141
 COMMANDS = {  # first words that are not files: a module with a function main(arguments), and what it does
@@ -254,12 +251,12 @@ def _model_name(options):
 
 
 def _print_models():
-    for name, path in list_models().items():
-        try:
-            content = read_file(path, MAX_FILE_BYTES)
-            weights = parse_weights(content, str(path))
-            facts = f"{weights.frontend.sr:6} Hz {'/'.join(map(str, dims(weights))):>8}-d {len(content):9} bytes"
-        except EdgeL3Error as error:
-            facts = f"not usable: {error}"
-        print(f"{name:18} {facts}  {path}")
+    from .info import models
+
+    for model in models():
+        if "error" in model:
+            facts = f"not usable: {model['error']}"
+        else:
+            facts = f"{model['sr']:6} Hz {'/'.join(map(str, model['dims'])):>8}-d {model['bytes']:9} bytes"
+        print(f"{model['name']:18} {facts}  {model['path']}")
     return OK

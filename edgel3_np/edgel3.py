@@ -13,7 +13,7 @@ import numpy as np
 from . import models
 from .embedding import Embedding
 from .errors import EdgeL3Error
-from .metadata import CONTRACT
+from .jobs import made_by
 from .output import save_embedding
 
 if TYPE_CHECKING:
@@ -161,13 +161,7 @@ def embed_to_file(model, filepath, output, hop_size, center):
     from . import __version__
 
     embedding, timestamps = model.embed(filepath, hop_size=hop_size, center=center)
-    provenance = {
-        "model": model.name,
-        "weights_sha256": model.sha256,
-        "version": __version__,
-        "contract": CONTRACT,
-        "options": {"dim": model.dim, "hop_size": float(hop_size), "center": bool(center)},
-    }
+    provenance = {"model": model.name, "version": __version__, **made_by(model, hop_size, center)}
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     save_embedding(output, [embedding], lambda count, first: timestamps[first : first + count], provenance)
 

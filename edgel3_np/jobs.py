@@ -98,14 +98,16 @@ def failed(job, kind, reason):
     return Report(job.input, job.output, "failed", kind, reason)
 
 
+def made_by(model, hop_size, center):
+    """What embeddings depend on besides the recording, for their provenance."""
+    options = {"dim": model.dim, "hop_size": float(hop_size), "center": bool(center)}
+    return {"weights_sha256": model.sha256, "contract": CONTRACT, "options": options}
+
+
 def _embed_file(job):
     model = _model(job.model, job.dim, job.sha256)
-    fingerprint = {
-        "weights_sha256": job.sha256,
-        "contract": CONTRACT,
-        "options": {"dim": model.dim, "hop_size": job.hop_size, "center": job.center},
-        "input": {"name": job.name, **_state(job.input)},
-    }
+    fingerprint = made_by(model, job.hop_size, job.center)
+    fingerprint["input"] = {"name": job.name, **_state(job.input)}
     if job.resume and fingerprint.items() <= (read_provenance(job.output) or {}).items():
         return Report(job.input, job.output, "skipped")
     make_directories(os.path.dirname(job.output), job.root)

@@ -148,13 +148,8 @@ def embed(
     >>> embedding.shape, timestamps[:3]
     ((16, 64), array([0. , 0.1, 0.2]))
     """
-    if not isinstance(model, Model):
-        model = load_model(model, dim)
-    elif dim not in (None, model.dim):
-        raise EdgeL3Error(
-            f"dim: expected {model.dim}, with which the model was loaded, found {dim!r}; load it with dim="
-        )
-    return embed_with(model.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
+    network = loaded(model, dim).network
+    return embed_with(network, audio, sr, hop_size=hop_size, center=center, threads=threads)
 
 
 def load_model(model: str | os.PathLike[str] = DEFAULT, dim: int | None = None) -> Model:
@@ -196,6 +191,17 @@ def load_model(model: str | os.PathLike[str] = DEFAULT, dim: int | None = None) 
         )
     provenance = MappingProxyType(weights.provenance)
     return Model(weights.name, plan(weights, dim), weights.sha256, provenance)
+
+
+def loaded(model: str | os.PathLike[str] | Model, dim: int | None = None) -> Model:
+    """A model that may be loaded already, and then must have been with that length of embedding, if it is given."""
+    if not isinstance(model, Model):
+        return load_model(model, dim)
+    if dim not in (None, model.dim):
+        raise EdgeL3Error(
+            f"dim: expected {model.dim}, with which the model was loaded, found {dim!r}; load it with dim="
+        )
+    return model
 
 
 def load_embedding_model(

@@ -12,7 +12,7 @@ from .errors import EdgeL3Error, EdgeL3Warning
 from .files import printable
 from .locate import DEFAULT
 from .melspectrogram import corners
-from .models import Model, load_model
+from .models import load_model, loaded
 
 MOMENTS = 1000  # of each side of the matrix, at most
 RANGE = 100.0  # dB below the loudest that have colours of their own
@@ -76,10 +76,8 @@ def embedding(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, center=T
     >>> figure.savefig("noise.png")  # doctest: +SKIP
     """
     make_figure = _matplotlib().figure.Figure
-    loaded = model if isinstance(model, Model) else load_model(model, dim)
-    if dim not in (None, loaded.dim):
-        raise EdgeL3Error(f"dim: expected {loaded.dim}, with which the model was loaded, found {dim!r}")
-    network = loaded.network
+    model = loaded(model, dim)
+    network = model.network
     framing, signal, vectors = framing_of(network, hop_size, center), Signal(network), Columns(np.add, 0.0)
     for piece in embed_pieces(network, audio, sr, framing, None, signal):
         vectors.add(piece)
@@ -89,7 +87,7 @@ def embedding(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, center=T
         name = os.path.basename(os.fsdecode(audio)) if isinstance(audio, (str, os.PathLike)) else None
         name = printable(name) if name else ""
         name = name if len(name) <= 60 else f"{name[:40]}...{name[-17:]}"
-        title = f"{name}, {loaded.name}" if name else loaded.name
+        title = f"{name}, {model.name}" if name else model.name
     return _draw(make_figure, title, signal, vectors, network.frontend, framing)
 
 
