@@ -1,89 +1,120 @@
-"""The short-time Fourier transform with TensorFlow's errors, which OpenL3's networks have learnt from.
+"""The short-time Fourier transform of TensorFlow 2.4 on a CPU, to the last bit: OpenL3's networks have learnt from it.
 
-TensorFlow on a CPU transforms in single precision, in stages of radix 2 (Eigen's TensorFFT). It makes the factors of a
+That transform (Eigen's TensorFFT.h: radix 2, decimation in time) is in single precision, and it makes the factors of a
 stage by multiplying one of them again and again, so that their errors grow. Bins with nothing in them then hold a ten
-millionth of the loudest, which 80 units below the maximum still shows: against what OpenL3 computed, embeddings of a
-dog's bark have a cosine of 0.997 with exact factors, in single precision as in double, and 0.9999 with these. The rest
-is the rounding of numbers on their way; to follow that too (single precision, stage by stage) gained little.
-
-A transform with wrong factors is still linear. Here its stages are multiplied out to three, of radices 16, 16 and the
-rest, and each is a product of matrices over all frames.
+millionth of the loudest, which 80 units below the maximum still shows. Against what OpenL3 computed, embeddings of a
+dog's bark have a cosine of 0.997 with an exact transform, in single precision as in double. With wrong factors and
+exact sums it is 0.9991 where no mel band averages the rounding (a chirp, linear spectrograms); with each operation of
+TensorFlow's, in its order, 1.000000 for every recording. So each is done here on its own: a sum or a product of
+float32, which no compiler or BLAS can fuse.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
-RADIX = 16
-TWICE = RADIX**2  # size of the transforms after two stages
-MIN_N_FFT = 2 * TWICE  # and powers of two above
-FRAMES = 40  # transformed at a time: they stay in cache
-
-
-def factors(size):
-    """Factors of the stage that makes transforms of `size` out of two halves: shape (size // 2,), complex128.
-
-    Those of the first three stages are exact to single precision. Later ones are products of `rotation`, as TensorFlow
-    2.4 (Eigen, TensorFFT.h) forms them: four at a time.
-    """
-    if size <= 8:
-        return np.exp(-2j * np.pi * np.arange(size // 2) / size).astype(np.complex64).astype(np.complex128)
-    angle = np.pi / size
-    rotation = np.complex64(
-        complex(np.float32(-2 * np.sin(angle) ** 2), np.float32(-np.sin(2 * angle)))
-    ) + np.complex64(1)
-    powers = [np.complex64(1), rotation]
-    for _ in range(3):
-        powers.append(powers[-1] * rotation)
-    starts = [np.complex64(1)]
-    for _ in range(size // 8 - 1):
-        starts.append(starts[-1] * powers[4])
-    return np.outer(np.array(starts, np.complex128), np.array(powers[:4], np.complex128)).ravel()
+BLOCK = 1 << 19  # samples in a transform: memory for it is 24 times as many bytes
 
 
 def hann(n):
-    """Periodic Hann window, its angles rounded to single precision as TensorFlow rounds them: shape (n,), float32."""
-    angle = np.float32(2 * np.pi) * np.arange(n, dtype=np.float32) / np.float32(n)
-    return np.float32(0.5) - np.float32(0.5) * np.cos(angle.astype(np.float64)).astype(np.float32)
+    """Periodic Hann window, as `tf.signal.hann_window` rounds it: shape (n,), float32."""
+    half = np.float32(0.5)
+    return half - half * _cos(np.float32(2 * np.pi) * np.arange(n, dtype=np.float32) / np.float32(n))
 
 
-def merge(size, radix):
-    """Make transforms of `size * radix` out of `radix` interleaved ones of `size`: the stages between, multiplied out.
+def _cos(x):
+    """Cosine of angles from 0 to 2 pi, with the errors of Eigen's (GenericPacketMathFunctions.h, psincos_float)."""
+    quarter = np.rint(x * np.float32(2 / np.pi))  # the nearest quarter of a circle, from which the angle is counted
+    for part in (-1.5703125, -0.000483989715576171875, 1.62865035235881805e-07, 5.56443155443516777e-11):  # of -pi / 2
+        x = quarter * np.float32(part) + x
+    square = x * x
+    cos = _polynomial(square, 2.43722661232832e-05, -0.00138865201734006405, 0.0416666194796562195, -0.5, 1)
+    sin = _polynomial(square, -0.000195923411408370, 0.00833268736556166, -0.166666620398229826) * square * x + x
+    result = np.where(quarter % 2 == 0, cos, sin)
+    return np.where((quarter == 1) | (quarter == 2), -result, result)
+
+
+def _polynomial(x, *coefficients):
+    value = np.float32(coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = value * x + np.float32(coefficient)
+    return value
+
+
+def product(z, w, out=None, spare=None):
+    """Product of complex numbers, their parts in the first axis; each operation is rounded. `out` may be `z`."""
+    spare = np.multiply(z, w[1], out=spare)
+    out = np.multiply(z, w[0], out=out)
+    np.subtract(out[0], spare[1], out=out[0])
+    np.add(out[1], spare[0], out=out[1])
+    return out
+
+
+@cache
+def factors(size):
+    """Factors of the stage that makes transforms of `size`, from 8 up, out of two halves.
 
     Returns
     -------
-    matrices : np.ndarray [shape=(size, radix, radix), complex128]
-        For each frequency of the small transforms: from them, `r`, to the frequencies `i + size * q` of the large one.
+    starts : np.ndarray [shape=(2, size // 8), float32]
+        Real and imaginary parts: one factor for every four frequencies, a product of the one before.
+    powers : np.ndarray [shape=(2, 4), float32]
+        By which frequencies are multiplied then, four in turn. The first is 1.
     """
-    parts = np.broadcast_to(np.eye(radix)[:, np.newaxis], (radix, size, radix)).astype(np.complex128)  # (r, i, from)
-    while len(parts) > 1:
-        half, length = len(parts) // 2, parts.shape[1]
-        turned = parts[half:] * factors(2 * length)[:, np.newaxis]
-        parts = np.concatenate([parts[:half] + turned, parts[:half] - turned], axis=1)
-    return parts[0].reshape(radix, size, radix).swapaxes(0, 1)
+    if size == 8:
+        root = np.float32(np.sqrt(0.5))
+        return _fixed([[1], [0]]), _fixed([[1, root, 0, -root], [0, -root, -1, -root]])
+    angle = np.pi / size
+    step = _fixed([[np.float32(1) + np.float32(-2 * np.sin(angle) ** 2)], [-np.sin(2 * angle)]])
+    powers = [_fixed([[1], [0]]), step]
+    for _ in range(3):
+        powers.append(product(powers[-1], step))
+    starts = [powers[0]]
+    for _ in range(size // 8 - 1):
+        starts.append(product(starts[-1], powers[4]))
+    return _fixed(np.concatenate(starts, axis=1)), _fixed(np.concatenate(powers[:4], axis=1))
 
 
-@lru_cache(maxsize=4)
-def stages(n):
-    """Real matrices of the stages of a transform of `n`: for products with columns of samples, then (re, im) x parts.
+def _fixed(values):
+    array = np.ascontiguousarray(values, dtype=np.float32)
+    array.setflags(write=False)
+    return array
 
-    Returns
-    -------
-    first : np.ndarray [shape=(2 * 16, 16)]
-    second : np.ndarray [shape=(16, 2 * 16, 2 * 16)]
-    last : np.ndarray [shape=(256, radix + 2, 2 * radix)]
-        For frequencies up to n / 2, which is in the rows after the first `radix`, of the first of the 256.
+
+def transform(x, memory):
+    """Transforms of real columns: shape (n, frames) -> (2, 1 + n // 2, frames), real and imaginary parts, float32.
+
+    Samples that lie `r` apart are transforms of one number each; a stage joins two of those that lie `r` apart to one
+    whose samples lie half as far apart, until they are neighbours. `n` is a power of two, 8 or more. The
+    result lies in `memory`, which is six times as large as `x`.
     """
-    result = []
-    for size, radix in ((1, RADIX), (RADIX, RADIX), (TWICE, n // TWICE)):
-        matrices = merge(size, radix)  # (i, q, r)
-        real = np.stack([matrices, -matrices.imag + 1j * matrices.real], axis=2)  # (i, q, of re and im, r)
-        real = np.stack([real.real, real.imag], axis=2)  # rows (q, re or im), columns (re or im, r)
-        result.append(real.reshape(size, 2 * radix, 2 * radix))
-    first, second, last = result
-    last = last.reshape(RADIX, RADIX, *last.shape[1:]).swapaxes(0, 1)  # frequency i + 16 q of 256 stands at (i, q)
-    last = last.reshape(TWICE, *last.shape[2:])[:, : n // TWICE + 2]
-    return np.ascontiguousarray(first[0, :, :RADIX]), second, np.ascontiguousarray(last)
+    n, frames = x.shape
+    z, spare, halves = memory[: 6 * x.size].reshape(3, 2, -1)
+    z = _transform_of_four(x, z.reshape(2, 4, n // 4, frames), spare.reshape(4, n // 2, frames)[:2])
+    for size in 2 ** np.arange(3, n.bit_length()):
+        m, half = size // 2, n // size  # frequencies of a transform before the stage, transforms after it
+        even, odd = z[:, :, :half], z[:, :, half:]  # (re and im, m, half, frames)
+        turned, scratch = halves.reshape(2, 2, m // 4, 4, half, frames)
+        starts, powers = factors(size)
+        product(odd.reshape(turned.shape), starts[:, :, np.newaxis, np.newaxis, np.newaxis], turned, scratch)
+        rest = turned[:, :, 1:]
+        product(rest, powers[:, np.newaxis, 1:, np.newaxis, np.newaxis], rest, scratch[:, :, 1:])
+        joined = spare.reshape(2, 2, m, half, frames)  # (re and im, lower and upper frequencies, ...)
+        turned = turned.reshape(even.shape)
+        np.add(even, turned, out=joined[:, 0])
+        np.subtract(even, turned, out=joined[:, 1])
+        z, spare = joined.reshape(2, size, half, frames), z
+    return z[:, : 1 + n // 2, 0]
+
+
+def _transform_of_four(x, z, spare):
+    """The first two stages, whose factors are 1 and -i, into `z`."""
+    half = len(x) // 2
+    (s, t), (d, e) = spare.reshape(2, 2, half // 2, -1)
+    np.add(x[:half], x[half:], out=spare[0])
+    np.subtract(x[:half], x[half:], out=spare[1])
+    z[0], z[1] = (s + t, d, s - t, d), (np.zeros_like(e), -e, np.zeros_like(e), e)
+    return z
 
 
 def magnitudes(windows, n_fft, hop_length, n_frames):
@@ -94,35 +125,22 @@ def magnitudes(windows, n_fft, hop_length, n_frames):
     windows : np.ndarray [shape=(b, m), float64]
         `m` is what the frames need, at least.
     n_fft : int
-        512 or a larger power of two.
+        A power of two, 8 or more.
     hop_length, n_frames : int > 0
 
     Returns
     -------
     magnitudes : np.ndarray [shape=(b, n_frames, 1 + n_fft // 2), float64]
-        Computed window by window: a window's neighbours do not matter.
+        Rounded to single precision.
     """
     result = np.empty((len(windows), n_frames, 1 + n_fft // 2))
-    window_32, step = windows.astype(np.float32), 4 * hop_length
-    taper = hann(n_fft)[:, np.newaxis]
+    window_32, step, taper = windows.astype(np.float32), 4 * hop_length, hann(n_fft)[:, np.newaxis]
+    block = min(n_frames, max(1, BLOCK // n_fft))
+    memory = np.empty(6 * n_fft * block, np.float32)
     for window, out in zip(window_32, result):
         frames = np.lib.stride_tricks.as_strided(window, (n_fft, n_frames), (4, step), writeable=False)
-        for start in range(0, n_frames, FRAMES):
-            x = (frames[:, start : start + FRAMES] * taper).astype(np.float64)
-            out[start : start + FRAMES] = _magnitudes(x)
+        for start in range(0, n_frames, block):
+            piece = frames[:, start : start + block]
+            x = np.multiply(piece, taper, order="C")  # the order in memory that makes the transform fast
+            out[start : start + block] = np.hypot(*transform(x, memory)).T
     return result
-
-
-def _magnitudes(x):
-    """Magnitudes of the transforms of columns: (n_fft, frames) -> (frames, 1 + n_fft // 2)."""
-    n_fft, frames = x.shape
-    radix = n_fft // TWICE
-    first, second, last = stages(n_fft)
-    x = first @ x.reshape(RADIX, -1)  # (i, re or im; r and the rest, frames)
-    x = np.matmul(second, x.reshape(RADIX, 2 * RADIX, -1))  # (i, q and re or im; the rest, frames)
-    x = np.matmul(last, x.reshape(TWICE, 2 * radix, frames))  # (i and q, p and re or im, frames)
-    x *= x
-    power = np.add(x[:, ::2], x[:, 1::2])  # (i and q, p, frames)
-    power = np.sqrt(power, out=power).reshape(RADIX, RADIX, -1, frames)
-    lower = power[:, :, : radix // 2].transpose(3, 2, 1, 0).reshape(frames, -1)
-    return np.concatenate([lower, power[:1, 0, radix // 2].T], axis=1)

@@ -26,8 +26,8 @@ class FrontEnd(NamedTuple):
     scale : {'htk', 'slaney', 'linear'}
         Of the bands.
     spectrum : {'power', 'magnitude'}
-        Bands are sums of power, of which the root is taken then; or of magnitudes, with TensorFlow's errors (see
-        `fourier`).
+        Bands are sums of power, of which the root is taken then; or of magnitudes, those of TensorFlow's
+        transform (see `fourier`).
     padding : {'both', 'behind', 'none'}
         Where zeros are put around a window, so that it has `ceil(sr / hop_length)` frames; or that it has only those
         that lie within it.
@@ -151,8 +151,8 @@ def melspectrogram(windows, frontend, bands, hop=None):
     """Log-mel spectrograms of a batch of windows.
 
     Transform and power are in float64: 80 units below the maximum is a factor of 1e-8 in amplitude, which float32
-    cannot hold, and the networks see the difference. OpenL3's have seen nothing but the errors of TensorFlow's
-    transform, so magnitudes have those (see `fourier`): of the ways tried, the nearest to every golden file.
+    cannot hold, and the networks see the difference. OpenL3's have seen nothing there but the rounding of TensorFlow's
+    transform, so magnitudes are that transform's (see `fourier`): of the ways tried, the nearest to every golden file.
 
     Parameters
     ----------

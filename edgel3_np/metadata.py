@@ -4,7 +4,6 @@ import json
 from numbers import Real
 
 from .errors import EdgeL3Error
-from .fourier import MIN_N_FFT
 from .melspectrogram import FrontEnd
 
 FORMAT, FORMAT_VERSION = "edgel3_np weights", 1
@@ -205,9 +204,9 @@ def read_metadata(archive):
         "1 + n_fft // 2 on the linear scale",
     )
     check(
-        frontend.spectrum == "power" or (frontend.n_fft >= MIN_N_FFT and frontend.n_fft & (frontend.n_fft - 1) == 0),
+        frontend.spectrum == "power" or frontend.n_fft & (frontend.n_fft - 1) == 0,
         "frontend.n_fft",
-        f"a power of two of at least {MIN_N_FFT} for magnitudes",
+        "a power of two for magnitudes",
     )
     filters, activation = found("network.filters"), found("network.final_activation")
     check(

@@ -338,10 +338,6 @@ ATTACKS["magnitudes_of_no_power_of_two"] = (
     lambda good: told(good, frontend__spectrum="magnitude", frontend__n_fft=1000),
     "frontend.n_fft",
 )
-ATTACKS["magnitudes_of_few"] = (
-    lambda good: told(good, frontend__spectrum="magnitude", frontend__n_fft=256),
-    "frontend.n_fft",
-)
 ATTACKS["padding_unknown"] = (lambda good: told(good, frontend__padding=1), "frontend.padding")
 ATTACKS["no_frame_fits"] = (
     lambda good: told(good, frontend__padding="none", frontend__sr=2000, frontend__n_fft=8192),
