@@ -240,8 +240,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-r", "--rounds", type=int, default=9, help="timed rounds, after one to warm up (default: 9)")
     parser.add_argument("-n", "--network", action="append", choices=networks.NAMES, help="only these; no curves then")
-    parser.add_argument("-o", "--output", type=Path, default=HERE / "RESULTS.md", help="default: beside this script")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=HERE / "RESULTS.md", help="a file; default: beside this script"
+    )
     options = parser.parse_args(arguments)
+    if options.output.is_dir() or not options.output.resolve().parent.is_dir():  # now, not in half an hour
+        parser.error(f"--output: expected a file in a folder that is there, found {options.output}")
+    if options.rounds < 1:
+        parser.error(f"--rounds: expected 1 or more, found {options.rounds}")
     peak, results, layers = sgemm_peak(), {}, {}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-BLOCK = 1 << 19  # samples in a transform: memory for it is 24 times as many bytes
+BLOCK = 1 << 19  # samples in a transform: memory for it is 20 times as many bytes
 
 
 def hann(n):
@@ -85,35 +85,39 @@ def transform(x, memory):
     """Transforms of real columns: shape (n, frames) -> (2, 1 + n // 2, frames), real and imaginary parts, float32.
 
     Samples that lie `r` apart are transforms of one number each; a stage joins two of those that lie `r` apart to one
-    whose samples lie half as far apart, until they are neighbours. `n` is a power of two, 8 or more. The
-    result lies in `memory`, which is six times as large as `x`.
+    whose samples lie half as far apart, until they are neighbours. `n` is a power of two, 8 or more. The result lies in
+    `memory`, which is five times as large as `x`.
     """
     n, frames = x.shape
-    z, spare, halves = memory[: 6 * x.size].reshape(3, 2, -1)
-    z = _transform_of_four(x, z.reshape(2, 4, n // 4, frames), spare.reshape(4, n // 2, frames)[:2])
+    z, spare = memory[: 4 * x.size].reshape(2, -1)
+    turned, z = memory[4 * x.size :][: x.size], _transform_of_four(x, z.reshape(2, 4, n // 4, frames), spare)
     for size in 2 ** np.arange(3, n.bit_length()):
         m, half = size // 2, n // size  # frequencies of a transform before the stage, transforms after it
         even, odd = z[:, :, :half], z[:, :, half:]  # (re and im, m, half, frames)
-        turned, scratch = halves.reshape(2, 2, m // 4, 4, half, frames)
-        starts, powers = factors(size)
-        product(odd.reshape(turned.shape), starts[:, :, np.newaxis, np.newaxis, np.newaxis], turned, scratch)
-        rest = turned[:, :, 1:]
-        product(rest, powers[:, np.newaxis, 1:, np.newaxis, np.newaxis], rest, scratch[:, :, 1:])
         joined = spare.reshape(2, 2, m, half, frames)  # (re and im, lower and upper frequencies, ...)
-        turned = turned.reshape(even.shape)
-        np.add(even, turned, out=joined[:, 0])
-        np.subtract(even, turned, out=joined[:, 1])
-        z, spare = joined.reshape(2, size, half, frames), z
+        turned, odd = (part.reshape(2, m // 4, 4, half, frames) for part in (turned, odd))
+        scratch = spare[: x.size].reshape(turned.shape)
+        starts, powers = (part[..., np.newaxis, np.newaxis] for part in factors(size))
+        turned[:, 0] = odd[:, 0]  # times 1
+        product(odd[:, 1:], starts[:, 1:, np.newaxis], turned[:, 1:], scratch[:, 1:])
+        product(turned[:, :, 1:], powers[:, np.newaxis, 1:], turned[:, :, 1:], scratch[:, :, 1:])
+        np.add(even, turned.reshape(even.shape), out=joined[:, 0])
+        np.subtract(even, turned.reshape(even.shape), out=joined[:, 1])
+        z, spare = joined.reshape(2, size, half, frames), z.reshape(-1)
     return z[:, : 1 + n // 2, 0]
 
 
 def _transform_of_four(x, z, spare):
     """The first two stages, whose factors are 1 and -i, into `z`."""
     half = len(x) // 2
-    (s, t), (d, e) = spare.reshape(2, 2, half // 2, -1)
+    spare = spare[: x.size].reshape(2, *x[:half].shape)
     np.add(x[:half], x[half:], out=spare[0])
     np.subtract(x[:half], x[half:], out=spare[1])
-    z[0], z[1] = (s + t, d, s - t, d), (np.zeros_like(e), -e, np.zeros_like(e), e)
+    (s, t), (d, e) = spare.reshape(2, 2, half // 2, -1)
+    np.add(s, t, out=z[0, 0])
+    np.subtract(s, t, out=z[0, 2])
+    z[0, 1::2], z[1, ::2], z[1, 3] = d, 0, e
+    np.negative(e, out=z[1, 1])
     return z
 
 
@@ -131,16 +135,19 @@ def magnitudes(windows, n_fft, hop_length, n_frames):
     Returns
     -------
     magnitudes : np.ndarray [shape=(b, n_frames, 1 + n_fft // 2), float64]
-        Rounded to single precision.
+        Of single precision, and to its last two bits TensorFlow's, which takes the root of an exact sum.
     """
+    scale = 2.0 ** np.maximum(np.frexp(np.abs(windows).max(axis=1))[1] - 40, 0)  # squares must not overflow: exact
+    signals = (windows / scale[:, np.newaxis]).astype(np.float32)
     result = np.empty((len(windows), n_frames, 1 + n_fft // 2))
-    window_32, step, taper = windows.astype(np.float32), 4 * hop_length, hann(n_fft)[:, np.newaxis]
-    block = min(n_frames, max(1, BLOCK // n_fft))
-    memory = np.empty(6 * n_fft * block, np.float32)
-    for window, out in zip(window_32, result):
-        frames = np.lib.stride_tricks.as_strided(window, (n_fft, n_frames), (4, step), writeable=False)
+    taper, block = hann(n_fft)[:, np.newaxis], min(n_frames, max(1, BLOCK // n_fft))
+    memory = np.empty(5 * n_fft * block, np.float32)
+    for signal, out in zip(signals, result):
+        frames = np.lib.stride_tricks.as_strided(signal, (n_fft, n_frames), (4, 4 * hop_length), writeable=False)
         for start in range(0, n_frames, block):
-            piece = frames[:, start : start + block]
-            x = np.multiply(piece, taper, order="C")  # the order in memory that makes the transform fast
-            out[start : start + block] = np.hypot(*transform(x, memory)).T
-    return result
+            x = np.multiply(frames[:, start : start + block], taper, order="C")  # in memory, too: faster
+            z = transform(x, memory)
+            np.multiply(z, z, out=z)
+            np.add(z[0], z[1], out=z[0])
+            out[start : start + block] = np.sqrt(z[0], out=z[0]).T
+    return result if (scale == 1).all() else result * scale[:, np.newaxis, np.newaxis]
