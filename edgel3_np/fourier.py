@@ -145,7 +145,7 @@ def magnitudes(windows, n_fft, hop_length, n_frames):
     for signal, out in zip(signals, result):
         frames = np.lib.stride_tricks.as_strided(signal, (n_fft, n_frames), (4, 4 * hop_length), writeable=False)
         for start in range(0, n_frames, block):
-            x = np.multiply(frames[:, start : start + block], taper, order="C")  # in memory, too: faster
+            x = np.multiply(frames[:, start : start + block], taper, order="C")  # frames side by side: faster
             z = transform(x, memory)
             np.multiply(z, z, out=z)
             np.add(z[0], z[1], out=z[0])
