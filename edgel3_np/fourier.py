@@ -17,10 +17,11 @@ import numpy as np
 BLOCK = 1 << 19  # samples in a transform: memory for it is 20 times as many bytes
 
 
+@cache
 def hann(n):
     """Periodic Hann window, as `tf.signal.hann_window` rounds it: shape (n,), float32."""
     half = np.float32(0.5)
-    return half - half * _cos(np.float32(2 * np.pi) * np.arange(n, dtype=np.float32) / np.float32(n))
+    return _fixed(half - half * _cos(np.float32(2 * np.pi) * np.arange(n, dtype=np.float32) / np.float32(n)))
 
 
 def _cos(x):

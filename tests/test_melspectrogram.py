@@ -42,6 +42,7 @@ WRITTEN_OUT = [
     FrontEnd(8001, 300, 77, 20, "slaney", "power", "behind"),
     FrontEnd(8001, 300, 77, 151, "linear", "power", "none"),
     FrontEnd(8000, 512, 160, 30, "htk", "magnitude", "both"),
+    FrontEnd(8000, 128, 80, 12, "slaney", "magnitude", "behind"),
 ]
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np import EdgeL3Error, load_model
+from edgel3_np.melspectrogram import FrontEnd
 from edgel3_np.metadata import SPARSE
 from edgel3_np.weights import load_weights, parse_weights, save_weights, to_csr, to_dense
 
@@ -52,6 +53,15 @@ def test_index_types_are_the_smallest():
     assert to_csr(np.ones((3, 3, 7, 4), np.float32)).indptr.dtype == np.uint8
     assert to_csr(np.ones((3, 3, 8, 4), np.float32)).indptr.dtype == np.uint16
     assert to_csr(np.ones((3, 3, 128, 64), np.float32)).indptr.dtype == np.uint32
+
+
+@pytest.mark.parametrize("n_fft", [16, 256])
+def test_magnitudes_of_any_power_of_two(n_fft, tmp_path, sweep):
+    """From the shortest transform that a file may ask for; `attacks` has what is none."""
+    frontend = FrontEnd(8000, n_fft, 16, 1 + n_fft // 2, "linear", "magnitude", "none")
+    save_weights(tmp_path / "small.npz", factory.random_weights(frontend=frontend))
+    embedding = load_model(tmp_path / "small.npz").embed(sweep, 8000).embedding
+    assert np.isfinite(embedding).all() and embedding.std(axis=0).max() > 0
 
 
 @pytest.mark.parametrize("activation", ["relu", "linear"])
