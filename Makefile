@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# setuptools packs whatever an earlier version has left in build/
+INSTALL := rm -rf build && $(PIP) $(PIP_FLAGS)
 
 .PHONY: help demo test fuzz lint package docs bench clean
 
@@ -13,44 +16,44 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 demo: $(BIN)/python  ## Install into .venv and embed the recording that ships with the repository
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) .
+	@$(INSTALL) .
 	@$(BIN)/python tools/demo.py
 
 test: $(BIN)/python  ## Install into .venv and run the tests against the installed package
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[test]'
+	$(INSTALL) '.[test]'
 	$(BIN)/pytest --doctest-modules --pyargs edgel3_np tests
 
 fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheris look for more where it can be had
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[test]'
+	$(INSTALL) '.[test]'
 	$(BIN)/python tests/fuzz.py --mutants 20000
-	if $(BIN)/python -m pip install --quiet --disable-pip-version-check atheris; then \
+	if $(PIP) atheris; then \
 	    $(BIN)/python tools/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tools/fuzz_atheris.py audio --seconds 60; \
 	else echo "atheris cannot be installed here: that part is left out"; fi
 
 lint: $(BIN)/python  ## Check style
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[lint]'
+	$(PIP) '.[lint]'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 # pyroma does not ask for a home page and an address, which there are not; mypy runs away from the checkout, where it
 # would look at the sources and not at the wheel
 package: $(BIN)/python  ## Build wheel and sdist into $(VENV)/dist; check them, and the types that users see
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[package]'
-	rm -rf $(VENV)/dist
+	$(PIP) '.[package]'
+	rm -rf build $(VENV)/dist
 	$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist . >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
 	$(BIN)/twine check --strict $(VENV)/dist/*
 	$(BIN)/check-wheel-contents $(VENV)/dist/*.whl
 	$(BIN)/pyroma --min 10 --skip-tests AuthorEmail,Url $(VENV)/dist/*.tar.gz
 	$(BIN)/python tools/check_dist.py $(VENV)/dist
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(VENV)/dist/*.whl
+	$(PIP) --force-reinstall --no-deps $(VENV)/dist/*.whl
 	cd $(VENV) && bin/mypy --ignore-missing-imports -p edgel3_np && bin/mypy --strict $(CURDIR)/tests/typing_sample.py
 
 docs: $(BIN)/python  ## Make the API reference of the docstrings, in $(VENV)/api
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) '.[docs]'
-	$(BIN)/pdoc -d numpy -o $(VENV)/api edgel3_np $(addprefix edgel3_np.,edgel3 openl3 models plot similar install transformer hear)
+	$(INSTALL) '.[docs]'
+	$(BIN)/pdoc -d numpy -o $(VENV)/api edgel3_np $(addprefix edgel3_np.,edgel3 openl3 models plot similar install embedder hear)
 
 bench: $(BIN)/python  ## Time each step from file to embedding
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) .
+	@$(INSTALL) .
 	@$(BIN)/python -m edgel3_np.bench
 
 clean:  ## Remove what the other targets made

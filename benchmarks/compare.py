@@ -4,9 +4,9 @@
     pip install ".[bench]"
     python benchmarks/compare.py
 
-Each engine that is installed runs in a process of its own, one at a time, round after round, in the batch size and
-layout that suit it best. Ours is timed from audio to embedding; theirs get spectrograms that are ready. All use all
-cores. Before anything is timed, all must agree with ours to 1e-4 of an embedding's largest value.
+Each installed engine runs in its own process, one at a time, round after round, with the batch size and the layout that
+suit it best. edgel3_np is timed from audio to embedding; the other engines get finished spectrograms. All engines use
+all cores. Before anything is timed, each must agree with edgel3_np to 1e-4 of an embedding's largest value.
 """
 
 import argparse
@@ -25,9 +25,10 @@ import startup
 from engines import installed
 
 from edgel3_np import load_model
-from edgel3_np.info import environment
-from edgel3_np.melspectrogram import melspectrogram
-from edgel3_np.timing import measure, synthesise, time_layers, variables
+from edgel3_np.diagnostics.checks import synthesise
+from edgel3_np.diagnostics.environment import environment
+from edgel3_np.diagnostics.timing import measure, time_layers, variables
+from edgel3_np.features.log_mel import log_mel_spectrogram
 
 HERE = Path(__file__).resolve().parent
 AGREE = 1e-4
@@ -63,34 +64,42 @@ class Worker:
 
 
 def say(text):
-    """Tell how far we are."""
+    """Print a message on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def windows_for(model):
-    """Windows to time at once: half a second of work or less, in whole pieces of it."""
+    """Return how many windows to time at once: a power of two, at least 8, of about half a second of work."""
     cost = sum(layer.cost for layer in model.network.layers)
     return max(8, 1 << max(3, int(np.log2(0.6e6 / cost))))
 
 
 def compare(ours, theirs, rounds, directory):
-    """Time every engine on one network, and us on the same or another.
+    """Time every other engine on one network, and edgel3_np on the same network or another one.
+
+    Parameters
+    ----------
+    ours, theirs : Path
+        Weight files.
+    rounds : int > 0
+    directory : Path
+        For temporary files.
 
     Returns
     -------
     n : int
         Windows timed at once.
     many, one : dict
-        Of each run, milliseconds a window in each round: of n windows at once, and of one.
+        Milliseconds a window of each run in each round: for n windows at once, and for one.
     """
     model, other = load_model(ours), load_model(theirs)
     n = windows_for(model)
     audio = synthesise(model.sr, float(n)).reshape(n, model.sr)
-    net, parts = other.network, np.array_split(audio, -(-n // 8))
-    logmel = np.concatenate([melspectrogram(part, net.frontend, net.bands) for part in parts])
-    files = {key: str(directory / f"{key}.npy") for key in ("audio", "logmel", "out")}
+    network, parts = other.network, np.array_split(audio, -(-n // 8))
+    log_mel = np.concatenate([log_mel_spectrogram(part, network.frontend, network.bands) for part in parts])
+    files = {key: str(directory / f"{key}.npy") for key in ("audio", "log_mel", "out")}
     np.save(files["audio"], audio)
-    np.save(files["logmel"], logmel)
+    np.save(files["log_mel"], log_mel)
     workers, outputs = {}, {}
     try:
         for engine in ("edgel3_np", *installed()):
@@ -108,19 +117,21 @@ def compare(ours, theirs, rounds, directory):
 
 
 def check(engine, found, expected):
-    """Raise an error unless an engine computes what we do."""
+    """Raise an error unless an engine computes the same embeddings as edgel3_np."""
     difference = np.abs(found - expected).max() / np.abs(expected).max()
     say(f"  {engine}: relative difference {difference:.1e}")
     if not difference <= AGREE:
-        raise RuntimeError(f"{engine}: expected embeddings within {AGREE} of ours, found {difference:.1e}")
+        raise RuntimeError(
+            f"{engine}: expected embeddings within {AGREE} of those of edgel3_np, found {difference:.1e}"
+        )
 
 
 def interleave(runs, n, rounds):
-    """Time all runs in turn, round after round, the first to warm up: {name: [ms a window, a round ...]}."""
+    """Time all runs in turn, round after round, after one round to warm up: {name: [ms a window in each round]}."""
     times = {name: [] for name, _, _ in runs}
     for number in range(rounds + 1):
         for name, worker, hop in runs:
-            time.sleep(0.05)  # threads of the one before stop spinning
+            time.sleep(0.05)  # until the threads of the previous engine stop spinning
             ms = worker.ask(time=n, hop=hop)["ms"] / n
             if number:
                 times[name].append(ms)
@@ -128,28 +139,28 @@ def interleave(runs, n, rounds):
 
 
 def fastest(times):
-    """The opponent with the smallest median."""
+    """Return the other engine with the smallest median."""
     return min((name for name in times if name not in OURS), key=lambda name: statistics.median(times[name]))
 
 
 def spread(values):
-    """Median, and range."""
+    """Format the median and the range."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def ratio(times, ours):
-    """Time of the fastest opponent over ours, round by round: above 1 we are faster."""
+    """Format the time of the fastest other engine over ours, round by round: above 1, edgel3_np is faster."""
     return spread([a / b for a, b in zip(times[fastest(times)], times[ours])])
 
 
 def sgemm_peak():
-    """GFLOP/s of large float32 products on all cores."""
+    """Measure large float32 products on all cores, in GFLOP/s."""
     x = np.ones((1536, 1536), np.float32)
     return 2 * len(x) ** 3 / measure(lambda: x @ x, 12)["min"] / 1e6
 
 
 def table(heads, rows):
-    """Lines of a Markdown table."""
+    """Yield the lines of a Markdown table."""
     yield "| " + " | ".join(heads) + " |"
     yield "|" + "---|" * len(heads)
     for row in rows:
@@ -157,7 +168,7 @@ def table(heads, rows):
 
 
 def speed_table(results, which, ours):
-    """Milliseconds a window of every engine, and our ratio to the fastest."""
+    """Yield a table: milliseconds a window of every engine, and the ratio of the fastest other engine to edgel3_np."""
     engines = installed()
     rows = []
     for name, result in results.items():
@@ -169,7 +180,7 @@ def speed_table(results, which, ours):
 
 
 def limit_table(results, layers, peak):
-    """How near each network comes to the machine's limit."""
+    """Yield a table: how close each network comes to the machine's limit."""
     rows = []
     for name, plan in layers.items():
         took = statistics.median(results[name][1]["edgel3_np, hop 0.1 s"])
@@ -182,24 +193,24 @@ def limit_table(results, layers, peak):
 
 
 def report(results, layers, starts, pictures, peak, options):
-    """Lines of RESULTS.md."""
+    """Yield the lines of RESULTS.md."""
     facts = {**environment(), **installed()}
     many, one = list(OURS), list(OURS)[:1]
     yield "# Results"
     yield ""
-    yield "Made by `python benchmarks/compare.py` (see there what is timed and how); do not edit."
+    yield "Written by `python benchmarks/compare.py`, which says what is timed and how; do not edit."
     yield ""
     yield "* " + "\n* ".join(f"{key}: {value}" for key, value in facts.items())
     yield f"* sgemm, 1536 x 1536, all cores: {peak:.0f} GFLOP/s"
     yield ""
-    yield "Cells are medians, with the range of the rounds. A ratio is the time of the fastest opponent over ours in"
-    yield f"the same round ({options.rounds} rounds): above 1 we are faster. Our time includes the front end, theirs"
-    yield "does not."
+    yield "Cells are medians, with the range of the rounds. A ratio is the time of the fastest opponent over that of"
+    yield f"edgel3_np in the same round ({options.rounds} rounds): above 1, edgel3_np is faster. Its time includes the"
+    yield "front end, theirs does not."
     yield ""
     yield "## Many windows: ms a window"
     yield ""
     counts = ", ".join(f"{name} {result[0]}" for name, result in results.items())
-    yield f"Windows at once: {counts}. `pico-64 / sea-64` is our pico-64 against their sea-64."
+    yield f"Windows at once: {counts}. `pico-64 / sea-64` is pico-64 on edgel3_np against sea-64 on the others."
     yield ""
     yield from speed_table(results, 1, many)
     yield ""
@@ -209,8 +220,8 @@ def report(results, layers, starts, pictures, peak, options):
     yield ""
     yield "## From the start of a process to the first embedding of a file of one second: s"
     yield ""
-    yield "pico-64; the files have been read before. The other scripts (`benchmarks/startup.py`) read with soundfile"
-    yield "and compute one spectrogram with NumPy; ours is `edgel3_np.embed(path)`."
+    yield "pico-64; the files are in the system's cache. The other scripts (`benchmarks/startup.py`) read with"
+    yield "soundfile and compute one spectrogram with NumPy; that of edgel3_np is `edgel3_np.embed(path)`."
     yield ""
     ours = starts["edgel3_np"]
     rows = [[name, spread(took), spread([a / b for a, b in zip(took, ours)])] for name, took in starts.items()]
@@ -223,9 +234,12 @@ def report(results, layers, starts, pictures, peak, options):
         yield ""
         yield f"## Layers of {name}, one thread"
         yield ""
-        heads = ["layer", "kernel", "density %", "estimated us", "measured us", "GFLOP/s as if dense", "real GFLOP/s"]
+        heads = ["layer", "algorithm", "density %", "estimated us", "measured us"]
+        heads += ["GFLOP/s as if dense", "real GFLOP/s"]
         keys = ("density", "estimated", "measured", "effective", "real")
-        yield from table(heads, [[la["layer"], la["kernel"], *(f"{la[key]:.0f}" for key in keys)] for la in plan])
+        yield from table(
+            heads, [[row["layer"], row["algorithm"], *(f"{row[key]:.0f}" for key in keys)] for row in plan]
+        )
     for title, path, lines in pictures:
         yield ""
         yield f"## {title}"
@@ -236,16 +250,18 @@ def report(results, layers, starts, pictures, peak, options):
 
 
 def main(arguments=None):
-    """Time everything and write the file."""
+    """Time everything and write RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-r", "--rounds", type=int, default=9, help="timed rounds, after one to warm up (default: 9)")
-    parser.add_argument("-n", "--network", action="append", choices=networks.NAMES, help="only these; no curves then")
     parser.add_argument(
-        "-o", "--output", type=Path, default=HERE / "RESULTS.md", help="a file; default: beside this script"
+        "-n", "--network", action="append", choices=networks.NAMES, help="time only these networks, and draw no curves"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=HERE / "RESULTS.md", help="file to write (default: next to this script)"
     )
     options = parser.parse_args(arguments)
-    if options.output.is_dir() or not options.output.resolve().parent.is_dir():  # now, not in half an hour
-        parser.error(f"--output: expected a file in a folder that is there, found {options.output}")
+    if options.output.is_dir() or not options.output.resolve().parent.is_dir():  # checked now, not after half an hour
+        parser.error(f"--output: expected a file in an existing folder, found {options.output}")
     if options.rounds < 1:
         parser.error(f"--rounds: expected 1 or more, found {options.rounds}")
     peak, results, layers = sgemm_peak(), {}, {}

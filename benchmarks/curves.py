@@ -1,13 +1,17 @@
-"""Curves for RESULTS.md: cost against sparsity, length of audio and number of threads; used by compare.py."""
+"""Curves for RESULTS.md: cost against sparsity, length of audio and number of threads. compare.py uses this module."""
 
 import os
 
 import networks
 import numpy as np
 
-from edgel3_np import convolution, load_model, parallel
-from edgel3_np.plan import choose_block, choose_pairs, estimate, tiles
-from edgel3_np.timing import measure, synthesise
+from edgel3_np import load_model
+from edgel3_np.diagnostics.checks import synthesise
+from edgel3_np.diagnostics.timing import measure
+from edgel3_np.network.kernels import ALGORITHMS, pack_weights, scratch_size
+from edgel3_np.network.plan import choose_microbatch, choose_pairs, estimate_cost, tiles
+from edgel3_np.network.tape import Tape, execute
+from edgel3_np.network.threads import one_blas_thread
 
 SPARSITIES = (0, 50, 80, 85, 90, 93, 95, 96, 97, 98, 99)  # per cent
 # (channels, frames, mels), filters: conv3 and conv6 of the 48 kHz networks, conv4 and conv6 of sea-64
@@ -21,51 +25,52 @@ LENGTHS = (1, 2, 5, 10, 30, 60, 120)  # seconds
 ROUNDS = 5
 
 
-def kernel_time(kernel, shape, filters, sparsity):
-    """Milliseconds a window that a kernel takes for a layer, on one thread: the best of some rounds."""
+def time_algorithm(algorithm, shape, filters, sparsity):
+    """Return the milliseconds a window that an algorithm takes for a layer, on one thread: the best of some rounds."""
     channels, frames, columns = shape
-    block = choose_block([shape])
-    lanes = tiles(columns) * block
-    taps = networks.random_kernel(np.random.default_rng(0), channels, filters, sparsity).astype(np.float64)
-    weights = convolution.prepare(kernel, taps, np.zeros(filters))
+    microbatch = choose_microbatch([shape])
+    lanes = tiles(columns) * microbatch
+    kernel = networks.random_kernel(np.random.default_rng(0), channels, filters, sparsity).astype(np.float64)
+    weights = pack_weights(algorithm, kernel, np.zeros(filters))
     pairs = choose_pairs(channels, filters, frames, lanes)
     x = np.random.default_rng(0).random((2 * pairs + 2, 4, channels, lanes), np.float32)
-    scratch = np.empty(convolution.scratch_size(channels, filters, lanes, pairs), np.float32)
-    steps = list(convolution.KERNELS[kernel](weights, x, block, scratch))
-    return measure(lambda: convolution.run(steps), ROUNDS)["min"] / block * frames / (2 * pairs)
+    scratch = np.empty(scratch_size(channels, filters, lanes, pairs), np.float32)
+    tape = Tape(algorithm)
+    ALGORITHMS[algorithm](tape, weights, x, microbatch, scratch)
+    return measure(lambda: execute(tape), ROUNDS)["min"] / microbatch * frames / (2 * pairs)
 
 
 def against_sparsity(axes):
-    """Draw time against sparsity, a panel for each shape; return the lines of a table of crossing points."""
-    yield "Milliseconds a window, one thread, best of 5. `sparse` becomes the fastest at a sparsity of about:"
+    """Draw time against sparsity, one panel for each shape; yield a table of the sparsities where `sparse` wins."""
+    yield "Milliseconds a window, one thread, best of 5. `sparse` is the fastest from a sparsity of about:"
     yield ""
     yield "| layer | measured | cost model |"
     yield "|---|---|---|"
     for axis, (name, (shape, filters)) in zip(axes.flat, SHAPES.items()):
         dense = {}
-        with parallel.one_blas_thread():
-            for kernel in convolution.KERNELS:
-                at = SPARSITIES if kernel == "sparse" else (0,)
-                times = [kernel_time(kernel, shape, filters, sparsity) for sparsity in at]
-                if kernel == "sparse":
+        with one_blas_thread():
+            for algorithm in ALGORITHMS:
+                sparsities = SPARSITIES if algorithm == "sparse" else (0,)
+                times = [time_algorithm(algorithm, shape, filters, sparsity) for sparsity in sparsities]
+                if algorithm == "sparse":
                     sparse = times
-                    axis.plot(SPARSITIES, times, "o-", label=kernel)
+                    axis.plot(SPARSITIES, times, "o-", label=algorithm)
                 else:
-                    dense[kernel] = times[0]
-                    axis.axhline(times[0], label=kernel, color=f"C{len(dense)}")
+                    dense[algorithm] = times[0]
+                    axis.axhline(times[0], label=algorithm, color=f"C{len(dense)}")
         axis.set(title=name, xlabel="zeros, %", ylabel="ms a window", yscale="log")
         axis.legend(fontsize=8)
         best = min(dense.values())
         crossing = next((s for s, took in zip(SPARSITIES, sparse) if took < best), None)
-        model = min(estimate(kernel, shape, filters, 1.0) for kernel in dense)
+        model = min(estimate_cost(algorithm, shape, filters, 1.0) for algorithm in dense)
         steps = np.arange(0, 100, 0.5)
-        chosen = next((s for s in steps if estimate("sparse", shape, filters, 1 - s / 100) < model), None)
+        chosen = next((s for s in steps if estimate_cost("sparse", shape, filters, 1 - s / 100) < model), None)
         cells = ("never" if found is None else f"{found:g} %" for found in (crossing, chosen))
         yield f"| {name} | {' | '.join(cells)} |"
 
 
 def embed_rate(model, seconds, hop_size, threads=None):
-    """Windows a second: the median of some rounds."""
+    """Return windows a second: the median of some rounds."""
     audio, counts = synthesise(model.sr, float(seconds)), []  # windows of each call, all equal
 
     def embed():
@@ -76,7 +81,7 @@ def embed_rate(model, seconds, hop_size, threads=None):
 
 
 def against_length(axis, model):
-    """Draw windows a second against the length of audio, and return the lines of a table."""
+    """Draw windows a second against the length of audio, and yield the lines of a table."""
     yield f"{model.name}, windows a second from samples, default threads, median of 5:"
     yield ""
     yield "| seconds of audio | " + " | ".join(map(str, LENGTHS)) + " |"
@@ -90,7 +95,7 @@ def against_length(axis, model):
 
 
 def against_threads(axis, models):
-    """Draw windows a second against the number of threads, and return the lines of a table."""
+    """Draw windows a second against the number of threads, and yield the lines of a table."""
     counts = list(range(1, 2 * (os.cpu_count() or 1) + 1))
     yield f"Windows a second from samples, hop 0.1 s, median of 5, on {os.cpu_count()} cores:"
     yield ""
@@ -106,7 +111,7 @@ def against_threads(axis, models):
 
 
 def draw(output, folder, say):
-    """Write the pictures; return title, file name and lines of text of each."""
+    """Write the pictures; return the title, the file name and the lines of text of each."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,10 +1,10 @@
-"""The same network on other engines, each in a process of its own; used by compare.py.
+"""The same network on other engines, each in its own process. compare.py starts this script.
 
 A worker reads requests, one JSON object a line, and answers each with one:
 
-* {"load": npz, "audio": npy, "logmel": npy, "out": npy}: build the network of a weight file, embed the windows (ours
-  from audio, theirs from spectrograms), save the embeddings
-* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that took; ours at that hop
+* {"load": npz, "audio": npy, "log_mel": npy, "out": npy}: build the network of a weight file, embed the windows
+  (edgel3_np from audio, the others from spectrograms), save the embeddings
+* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that it takes; edgel3_np with that hop
 """
 
 import json
@@ -15,21 +15,21 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from edgel3_np.models import load_model
-from edgel3_np.plan import fold, plan
-from edgel3_np.weights import load_weights
+from edgel3_np import load_model
+from edgel3_np.network.plan import fold_batch_norms, plan_network
+from edgel3_np.weights.format import load_weights
 
-BATCHES = (8, 64)  # of many windows; each engine runs with the one that suits it best
+BATCHES = (8, 64)  # windows in a batch; each engine runs with the size that suits it best
 
 
 def layers_of(weights):
-    """(taps (3 mels, 3 frames, in, out), bias, relu, pool) of each layer, float32, batch norms folded in."""
-    for layer, (taps, bias) in zip(plan(weights).layers, fold(weights)):
-        yield taps.transpose(1, 0, 2, 3).astype(np.float32), bias.astype(np.float32), layer.relu, layer.pool
+    """Yield kernel (3 mels, 3 frames, in, out), bias, relu and pool of each layer; batch norms are folded in."""
+    for layer, (kernel, bias) in zip(plan_network(weights).layers, fold_batch_norms(weights)):
+        yield kernel.transpose(1, 0, 2, 3).astype(np.float32), bias.astype(np.float32), layer.relu, layer.pool
 
 
 def to_onnx(weights):
-    """The network as a serialised ONNX model: (n, 1, n_mels, n_frames) -> (n, dim)."""
+    """Return the network as a serialised ONNX model: (n, 1, n_mels, n_frames) -> (n, dim)."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, x = [], [], "x"
@@ -38,9 +38,9 @@ def to_onnx(weights):
         nodes.append(helper.make_node(op, inputs, [f"{op}{len(nodes)}"], **attributes))
         return nodes[-1].output[0]
 
-    for number, (taps, bias, relu, pool) in enumerate(layers_of(weights)):
-        taps = np.ascontiguousarray(taps.transpose(3, 2, 0, 1))
-        constants += [numpy_helper.from_array(taps, f"w{number}"), numpy_helper.from_array(bias, f"b{number}")]
+    for number, (kernel, bias, relu, pool) in enumerate(layers_of(weights)):
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        constants += [numpy_helper.from_array(kernel, f"w{number}"), numpy_helper.from_array(bias, f"b{number}")]
         x = add("Conv", [x, f"w{number}", f"b{number}"], pads=[1, 1, 1, 1], kernel_shape=[3, 3])
         x = add("Relu", [x]) if relu else x
         x = add("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2]) if pool else x
@@ -59,7 +59,7 @@ def to_onnx(weights):
 
 
 def onnxruntime(weights):
-    """Ways to run the network: functions (n, 1, mels, frames) -> (n, dim)."""
+    """Return the ways to run the network: functions (n, 1, n_mels, n_frames) -> (n, dim)."""
     import onnxruntime as ort
 
     session = ort.InferenceSession(to_onnx(weights), providers=["CPUExecutionProvider"])
@@ -67,7 +67,7 @@ def onnxruntime(weights):
 
 
 def openvino(weights):
-    """Likewise: one request at a time, or several side by side."""
+    """Return the same for OpenVINO: one request at a time, or several in parallel."""
     import openvino as ov
 
     core, binary = ov.Core(), to_onnx(weights)
@@ -89,14 +89,14 @@ def openvino(weights):
 
 
 def pytorch(weights):
-    """Likewise: with either layout of memory."""
+    """Return the same for PyTorch: with either layout of memory."""
     import torch
 
     def network(memory_format):
         modules = []
-        for taps, bias, relu, pool in layers_of(weights):
-            convolution = torch.nn.Conv2d(taps.shape[2], taps.shape[3], 3, padding=1)
-            convolution.weight.data = torch.from_numpy(np.ascontiguousarray(taps.transpose(3, 2, 0, 1)))
+        for kernel, bias, relu, pool in layers_of(weights):
+            convolution = torch.nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1)
+            convolution.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
             convolution.bias.data = torch.from_numpy(bias)
             modules += [convolution, *([torch.nn.ReLU()] if relu else []), *([torch.nn.MaxPool2d(2)] if pool else [])]
         model = torch.nn.Sequential(*modules).eval().to(memory_format=memory_format)
@@ -111,21 +111,21 @@ def pytorch(weights):
 
 
 def tensorflow(weights):
-    """Likewise: as a graph."""
+    """Return the same for TensorFlow: as a graph."""
     run = tensorflow_function(weights)
     return [lambda x: run(np.ascontiguousarray(x.transpose(0, 2, 3, 1))).numpy()]
 
 
 def tensorflow_function(weights):
-    """The network as a tf.function: (n, mels, frames, 1) -> (n, dim)."""
+    """Return the network as a tf.function: (n, n_mels, n_frames, 1) -> (n, dim)."""
     import tensorflow as tf
 
-    layers = [(tf.constant(taps), tf.constant(bias), relu, pool) for taps, bias, relu, pool in layers_of(weights)]
+    layers = [(tf.constant(kernel), tf.constant(bias), relu, pool) for kernel, bias, relu, pool in layers_of(weights)]
 
     @tf.function(input_signature=[tf.TensorSpec([None, weights.frontend.n_mels, weights.frontend.n_frames, 1])])
     def run(x):
-        for taps, bias, relu, pool in layers:
-            x = tf.nn.bias_add(tf.nn.conv2d(x, taps, 1, "SAME"), bias)
+        for kernel, bias, relu, pool in layers:
+            x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
             x = tf.nn.relu(x) if relu else x
             x = tf.nn.max_pool2d(x, 2, 2, "VALID") if pool else x
         return tf.reduce_max(x, (1, 2))
@@ -137,7 +137,7 @@ ENGINES = {"onnxruntime": onnxruntime, "openvino": openvino, "torch": pytorch, "
 
 
 def installed():
-    """Engines that can be timed here: name to version."""
+    """Return the engines that are installed: name to version."""
     names = [name for name in ENGINES if find_spec(name)]
     return {name: _version(name) for name in names if find_spec("onnx") or name not in ("onnxruntime", "openvino")}
 
@@ -152,25 +152,25 @@ def _version(name):
 
 
 def in_batches(run, x, batch):
-    """Embeddings of many windows."""
+    """Run a network on many windows, batch by batch."""
     return np.concatenate([run(x[start : start + batch]) for start in range(0, len(x), batch)])
 
 
 def timed(function):
-    """Milliseconds that a call takes."""
+    """Return how many milliseconds a call takes."""
     start = time.perf_counter()
     function()
     return 1e3 * (time.perf_counter() - start)
 
 
 def best_way(runs, x):
-    """The fastest function and batch size for these windows, tried twice each."""
+    """Return the fastest function and batch size for these windows; each pair is tried twice."""
     ways = [(run, batch) for run in runs for batch in sorted({min(batch, len(x)) for batch in BATCHES})]
     return min(ways, key=lambda way: min(timed(lambda: in_batches(way[0], x, way[1])) for _ in range(2)))
 
 
 def load(engine, request):
-    """A function (n, hop) -> milliseconds, with the embeddings of all windows saved."""
+    """Save the embeddings of all windows; return a function (n, hop) -> milliseconds."""
     if engine == "edgel3_np":
         model, audio = load_model(request["load"]), np.load(request["audio"]).ravel()
         np.save(request["out"], model.embed(audio, model.sr, hop_size=1.0, center=False).embedding)
@@ -181,8 +181,8 @@ def load(engine, request):
 
         return time_ours
     weights, ways = load_weights(request["load"]), {}
-    network = plan(weights)
-    x = (np.load(request["logmel"]) * network.scale + network.shift)[:, np.newaxis]
+    network = plan_network(weights)
+    x = (np.load(request["log_mel"]) * network.scale + network.shift)[:, np.newaxis]
     runs = ENGINES[engine](weights)
     np.save(request["out"], in_batches(runs[0], x, 8))
 
@@ -196,15 +196,14 @@ def load(engine, request):
 
 
 def serve(engine):
-    """Answer requests until there are no more."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # engines print
+    """Answer requests until the input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # some engines print
     for line in sys.stdin:
         request = json.loads(line)
         if "load" in request:
-            timer = load(engine, request)
-            answer = {}
+            time_windows, answer = load(engine, request), {}
         else:
-            answer = {"ms": timer(request["time"], request.get("hop"))}
+            answer = {"ms": time_windows(request["time"], request.get("hop"))}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -3,23 +3,25 @@
 import numpy as np
 
 from edgel3_np import list_models
-from edgel3_np.metadata import CONTRACT, OPENL3, RELEASED
-from edgel3_np.weights import Weights, save_weights, to_csr
+from edgel3_np._version import CONTRACT
+from edgel3_np.weights.format import Weights, save_weights
+from edgel3_np.weights.registry import OPENL3_FRONTENDS, RELEASED, SPARSITIES
+from edgel3_np.weights.sparse import to_csr
 
-# name: (structure, percentage of zeros in each layer)
+# name: (released model with the same structure, percentage of zeros in each layer)
 PATTERNS = {
-    "sparse-95.45": ("sparse-ft-95.45", (0, 85, 85, 85, 75, 95, 98, 98)),
-    "sparse-87.0": ("sparse-ft-95.45", (0, 80, 80, 85, 40, 85, 85, 95)),
+    "sparse-95.45": ("sparse-ft-95.45", SPARSITIES["95.45"]),
+    "sparse-87.0": ("sparse-ft-95.45", SPARSITIES["87.0"]),
     "sparse-dense": ("sparse-ft-95.45", (0,) * 8),
     "sea-64": ("sea-64", (0,) * 8),
-    **{f"openl3-{representation}": (f"openl3-{representation}-env", (0,) * 8) for representation in OPENL3},
+    **{f"openl3-{representation}": (f"openl3-{representation}-env", (0,) * 8) for representation in OPENL3_FRONTENDS},
 }
 
 NAMES = ["pico-64", "pico-64 / sea-64", *PATTERNS]
 
 
 def write(name, folder):
-    """The path of a network's weight file, made in a folder unless the package has it."""
+    """Return the path of a network's weight file, which is made in a folder unless the package comes with it."""
     if name not in PATTERNS:
         return list_models()[name]
     path = folder / f"{name}.npz"
@@ -29,21 +31,21 @@ def write(name, folder):
 
 
 def random_kernel(rng, channels, filters, zeros):
-    """A kernel, (3, 3, in, out), that keeps the size of what passes through it."""
+    """Return a kernel, (3, 3, in, out), whose outputs are about as large as its inputs."""
     kernel = rng.standard_normal((3, 3, channels, filters)) * np.sqrt(2 / (9 * channels * (1 - zeros / 100)))
     return (kernel * (rng.random(kernel.shape) >= zeros / 100)).astype(np.float32)
 
 
 def make(name, path):
-    """Write the weight file of a pattern; the same every time."""
+    """Write the weight file of a pattern: the same bytes every time."""
     structure, zeros = PATTERNS[name]
-    frontend, filters, activation, _ = RELEASED[structure]
+    frontend, filters, activation, _ = RELEASED[structure].network
     rng, channels = np.random.default_rng(0), (1, *filters[:-1])
     kernels = [random_kernel(rng, *shape) for shape in zip(channels, filters, zeros)]
     norms = [np.ones((4, count), np.float32) for count in (1, *filters)]
     for norm in norms:
-        norm[1:3] = 0.0  # neither shift nor mean
-    norms[0][2:] = [[-30.0], [400.0]]  # about what a log-mel spectrogram has
+        norm[1:3] = 0.0  # no shift, no mean
+    norms[0][2:] = [[-30.0], [400.0]]  # about the mean and variance of a log-mel spectrogram
     if activation == "linear":
         norms.pop()
     biases = [np.full(count, 0.01, np.float32) for count in filters]

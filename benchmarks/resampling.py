@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The resampler against the direct loop that defines it (tests/oracles.py): paired, repeated, in one run."""
+"""Compare the resampler with the direct loop that defines it (tests/oracles.py): paired, repeated, in one run."""
 
 import statistics
 import sys
@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import oracles
 
-from edgel3_np.info import environment
-from edgel3_np.parallel import one_blas_thread
-from edgel3_np.resample import resample
+from edgel3_np.audio.resample import resample
+from edgel3_np.diagnostics.environment import environment
+from edgel3_np.network.threads import one_blas_thread
 
 PAIRS = ((44100, 8000), (48000, 8000), (22050, 8000), (44100, 48000), (44101, 8000))
 SECONDS, REPEATS = 1.0, 5

@@ -1,7 +1,7 @@
-"""From the start of a process to the first embedding of a file of one second; used by compare.py.
+"""Time from the start of a process to the first embedding of a file of one second. compare.py uses this module.
 
 Each script is as short as its engine allows, with everything prepared: a network in the engine's own format, and the
-mel matrix in a file. `python benchmarks/startup.py` compares those whose engine is installed.
+mel filterbank in a file. `python benchmarks/startup.py` compares the scripts whose engines are installed.
 """
 
 import os
@@ -18,10 +18,11 @@ import soundfile
 from engines import installed, tensorflow_function, to_onnx
 
 from edgel3_np import list_models
-from edgel3_np.melspectrogram import mel_filters
-from edgel3_np.plan import plan
-from edgel3_np.timing import synthesise, variables
-from edgel3_np.weights import load_weights
+from edgel3_np.diagnostics.checks import synthesise
+from edgel3_np.diagnostics.timing import variables
+from edgel3_np.features.mel import mel_filterbank
+from edgel3_np.network.plan import plan_network
+from edgel3_np.weights.format import load_weights
 
 OURS = "import sys, edgel3_np; print(edgel3_np.embed(sys.argv[1], hop_size=1.0, center=False).embedding[0, 0])"
 FRONT_END = """
@@ -52,11 +53,11 @@ print(tf.saved_model.load("network").run(x[None, :, :, None]).numpy()[0, 0])
 
 
 def prepare(folder):
-    """Write what the scripts read."""
+    """Write the files that the scripts read."""
     weights = load_weights(list_models()["pico-64"])
-    network = plan(weights)
+    network = plan_network(weights)
     soundfile.write(folder / "second.wav", synthesise(8000, 1.0), 8000, "FLOAT")
-    np.save(folder / "mel.npy", mel_filters(weights.frontend).astype(np.float64))
+    np.save(folder / "mel.npy", mel_filterbank(weights.frontend).astype(np.float64))
     np.save(folder / "affine.npy", [network.scale, network.shift])
     if find_spec("onnx"):
         (folder / "network.onnx").write_bytes(to_onnx(weights))
@@ -69,17 +70,24 @@ def prepare(folder):
 
 
 def compare(rounds, folder):
-    """Seconds of every script in each round: {name: [...]}; the first round warms up.
+    """Time every script in each round, after one round to warm up.
+
+    Returns
+    -------
+    times : dict of str to list of float
+        Seconds, by the name of the engine.
 
     Raises
     ------
     RuntimeError
-        A script's embedding is another than ours.
+        The embedding of a script differs from that of edgel3_np.
     """
     with_engine = {name: script for name, script in SCRIPTS.items() if name == "edgel3_np" or name in installed()}
     environment = {**variables(), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the first round compiles us, as installing would have
-    # in another process: an engine that is loaded keeps threads
+    environment.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # the first round compiles edgel3_np, as an installation would have done
+    # in another process, because a loaded engine keeps threads
     code = "import sys, pathlib, startup; startup.prepare(pathlib.Path(sys.argv[1]))"
     here = os.pathsep.join([str(Path(__file__).resolve().parent), environment["PYTHONPATH"]])
     subprocess.run(

@@ -1,27 +1,46 @@
 """L3 audio embeddings in NumPy: EdgeL3, SEA and OpenL3 models without a deep-learning framework."""
 
-from .collection import embed_files
-from .edgel3 import get_embedding, get_output_path, process_file
-from .embedding import Embedding
-from .errors import EdgeL3Error, EdgeL3Warning
-from .jobs import Report
-from .locate import list_models
-from .models import Model, embed, load_model
-from .stream import Stream
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = [
-    "EdgeL3Error",
-    "EdgeL3Warning",
-    "Embedding",
-    "Model",
-    "Report",
-    "Stream",
-    "embed",
-    "embed_files",
-    "get_embedding",
-    "get_output_path",
-    "list_models",
-    "load_model",
-    "process_file",
-]
+from ._version import __version__ as __version__
+from .errors import EdgeL3Error, EdgeL3Warning
+from .model import Model, embed, load_model
+from .pipeline import Embedding
+from .stream import Stream
+from .weights.locate import list_models
+
+if TYPE_CHECKING:
+    from . import models as models
+    from .collections.embed import embed_files
+    from .collections.jobs import Report
+    from .compat.edgel3 import get_embedding, get_output_path, process_file
+
+__all__ = ["EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed", "list_models", "load_model"]
+if TYPE_CHECKING or find_spec(".collections", __package__):  # a vendored copy may have the engine only
+    __all__ += ["Report", "embed_files"]
+if TYPE_CHECKING or find_spec(".compat", __package__):
+    __all__ += ["get_embedding", "get_output_path", "process_file"]
+
+_LAZY = {  # imported when they are first used
+    "Report": ".collections.jobs",
+    "embed_files": ".collections.embed",
+    "get_embedding": ".compat.edgel3",
+    "get_output_path": ".compat.edgel3",
+    "process_file": ".compat.edgel3",
+    "models": ".models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if find_spec(_LAZY[name].rpartition(".")[0] or _LAZY[name], __package__) is None:
+        raise AttributeError(f"{name} is not in this copy of edgel3_np: vendor it too (tools/vendor.py --with)")
+    module = import_module(_LAZY[name], __package__)
+    return module if name == "models" else getattr(module, name)
+
+
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *__all__, "models"})

@@ -1,7 +1,17 @@
-"""`python -m edgel3_np`."""
+"""`python -m edgel3_np`: the command line."""
 
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 
-from .cli import main
 
-sys.exit(main())
+def run(command="main"):
+    """Run a command line of `commands/`; return its exit code."""
+    if find_spec(".commands", __package__) is None:  # a vendored copy may have the engine only
+        sys.stderr.write(f"{__package__}: the command line is not in this copy; install edgel3_np, or vendor it too\n")
+        return 2
+    return import_module(f".commands.{command}", __package__).main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

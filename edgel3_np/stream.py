@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import parallel
-from .audio import check_samples, check_sr, to_mono
-from .embedding import Embedding, Seen, embed_windows, framing_of, windows_of
-from .errors import EdgeL3Error, EdgeL3Warning
-from .network import workspace
+from .audio.samples import check_samples, check_sr, to_mono
+from .errors import EdgeL3Error, warn
+from .network.forward import workspace
+from .network.threads import one_blas_thread
+from .pipeline import Embedding, SignalStats, embed_windows, framing_for, windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .models import Model
+    from .model import Model
 
 
 class Stream:
     """Embed a signal block by block.
 
-    All embeddings together have the same bytes as those of `Model.embed` of the whole signal, however it is cut.
-    Leaving a `with` block ends the stream without flushing it: what was not asked for is dropped.
+    All embeddings together have the same bytes as those of `Model.embed` of the whole signal, however it is cut into
+    blocks. At its end a `with` block closes the stream without flushing it: windows that are not complete are dropped.
+
+    If a call fails while it computes, or is interrupted, windows are lost. Every later call then raises `EdgeL3Error`,
+    because the times of what follows would be wrong.
 
     Parameters
     ----------
@@ -63,15 +65,15 @@ class Stream:
 
     def __init__(self, model: Model, sr: float, *, hop_size: float = 0.1, center: bool = True) -> None:
         self._network, self._sr = model.network, check_sr(sr)
-        framing = framing_of(self._network, hop_size, center)
-        self._framing = framing._replace(batch=min(framing.batch, self._network.block))
+        framing = framing_for(self._network, hop_size, center)
+        self._framing = framing._replace(batch=min(framing.batch, self._network.microbatch))
         self._queue: deque[NDArray[Any]] = deque()
-        self._work, self._seen = workspace(self._network), Seen()
-        self._fed, self._given, self._ended = 0, 0, False
-        self._pieces = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._seen)
+        self._work, self._stats = workspace(self._network), SignalStats()
+        self._fed, self._given, self._ended, self._failed = 0, 0, False, False
+        self._batches = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._stats)
 
     def feed(self, block: NDArray[Any]) -> Embedding:
-        """Take the next samples of the signal.
+        """Take the next samples of the signal, and embed the windows that they complete.
 
         Parameters
         ----------
@@ -81,13 +83,15 @@ class Stream:
         Returns
         -------
         result : Embedding
-            Those whose windows are complete now; often none.
+            Embeddings of the windows that are complete now; often none.
 
         Raises
         ------
         EdgeL3Error
-            The block is no array of finite samples (it is not taken then), or the stream has been flushed.
+            The block is not an array of finite samples (then it is not taken), the stream is flushed or closed, or an
+            earlier call failed.
         """
+        self._check_sound()
         if self._ended:
             raise EdgeL3Error("stream: expected no more samples after flush(), found some; make a new Stream")
         if not isinstance(block, np.ndarray):
@@ -98,31 +102,32 @@ class Stream:
         return self._drain()
 
     def flush(self) -> Embedding:
-        """End the signal.
+        """End the signal, and embed the windows that are left.
 
         Returns
         -------
         result : Embedding
-            Of the windows that were left, zero-padded as `embed` pads them.
+            Embeddings of the windows that are left, padded with zeros as `embed` pads them.
 
         Raises
         ------
         EdgeL3Error
-            There were no samples at all.
+            There are no samples at all, or an earlier call failed.
 
         Warns
         -----
         EdgeL3Warning
-            The signal was shorter than a window, or all zeros.
+            The signal is shorter than a window, or all zeros.
         """
+        self._check_sound()
         if self._ended:
             return self._result([])
         self._ended = True
         if self._fed == 0:
-            self._seen.remarks(self._framing.window)  # raises
+            self._stats.remarks(self._framing.window)  # raises
         result = self._drain()
-        for remark in self._seen.remarks(self._framing.window):
-            warnings.warn(remark, EdgeL3Warning, stacklevel=2)
+        for remark in self._stats.remarks(self._framing.window):
+            warn(remark)
         return result
 
     def over(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Embedding]:
@@ -143,22 +148,30 @@ class Stream:
         self._queue.clear()
 
     def _arrivals(self):
-        """Blocks as they are fed, and None whenever there are no more for now."""
+        """Yield blocks as they are fed, and None whenever there are no more for now."""
         while self._queue or not self._ended:
             yield self._queue.popleft() if self._queue else None
 
+    def _check_sound(self):
+        """Raise `EdgeL3Error` if an earlier call failed."""
+        if self._failed:
+            raise EdgeL3Error("stream: an earlier call failed, and windows are lost; make a new Stream")
+
     def _drain(self):
-        parts = []
-        with parallel.one_blas_thread():
-            for piece in self._pieces:
-                if piece is None:
+        """Embed the windows that are complete."""
+        parts, self._failed = [], True  # until all is well: whatever ends this early, a Ctrl-C too, loses windows
+        with one_blas_thread():
+            for batch in self._batches:
+                if batch is None:
                     break
                 first = self._given + sum(map(len, parts))
-                parts.append(embed_windows(self._network, piece, self._work, self._framing.hop, first))  # (b, dim)
-        return self._result(parts)
+                parts.append(embed_windows(self._network, batch, self._work, self._framing.hop, first))  # (b, dim)
+        result = self._result(parts)
+        self._failed = False
+        return result
 
     def _result(self, parts):
         embedding = np.concatenate([np.empty((0, self._network.dim), np.float32), *parts])
-        first = self._given
+        timestamps = self._framing.timestamps(len(embedding), self._given)
         self._given += len(embedding)
-        return Embedding(embedding, self._framing.timestamps(len(embedding), first))
+        return Embedding(embedding, timestamps)

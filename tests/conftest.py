@@ -102,7 +102,7 @@ def small_npz(tmp_path_factory):
     """A weight file of a small random network: path."""
     from factory import random_weights
 
-    from edgel3_np.weights import save_weights
+    from edgel3_np.weights.format import save_weights
 
     path = tmp_path_factory.mktemp("small") / "small.npz"
     save_weights(path, random_weights())

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 
-from edgel3_np.melspectrogram import FrontEnd, mel_filters
-from edgel3_np.metadata import CONTRACT, SEA
-from edgel3_np.weights import Weights, to_csr
+from edgel3_np._version import CONTRACT
+from edgel3_np.features.frontend import FrontEnd
+from edgel3_np.features.mel import mel_filterbank
+from edgel3_np.weights.format import Weights
+from edgel3_np.weights.registry import SEA
+from edgel3_np.weights.sparse import to_csr
 
 SMALL = (4, 4, 6, 8, 8, 10, 12, 16)
 PROVENANCE = {
@@ -54,7 +57,7 @@ def random_weights(filters=SMALL, final_activation="relu", density=1.0, seed=0, 
     return Weights(name, frontend, final_activation, kernels, tuple(biases), tuple(norms), None, PROVENANCE)
 
 
-def random_logmel(frontend, n, seed=0):
+def random_log_mel(frontend, n, seed=0):
     """Made-up spectrograms of the range of real ones: shape (n, n_mels, n_frames), float32."""
     rng = np.random.default_rng(seed)
     return -80 * rng.random((n, frontend.n_mels, frontend.n_frames)).astype(np.float32) ** 2
@@ -132,4 +135,4 @@ def keras_front_end(frontend):
     waves = np.exp(-2j * np.pi * np.outer(time, bins) / frontend.n_fft) * hann[:, np.newaxis]
     shape = (frontend.n_fft, 1, 1, len(bins))
     real, imaginary = waves.real.reshape(shape), waves.imag.reshape(shape)
-    return [real.astype(np.float32), imaginary.astype(np.float32), mel_filters(FrontEnd(*frontend))]
+    return [real.astype(np.float32), imaginary.astype(np.float32), mel_filterbank(FrontEnd(*frontend))]

@@ -1,12 +1,13 @@
-"""Seeded mutation fuzzing of what comes from outside: sound files of every container, and weight files.
+"""Seeded mutation fuzzing of all files that come from outside: sound files in every container, and weight files.
 
     python tests/fuzz.py --formats WAV,NPZ --mutants 20000 --seed 7 --seconds 60
     python tests/fuzz.py --seed 7 --only WAV:123 --save bad.wav
 
-A mutant is a function of seed, format and number (and of what this libsndfile writes). A child process embeds each one
-with a tiny network; of a weight file, it embeds a sound with what was loaded. There are two good ends: a finite
-embedding, or `EdgeL3Error`. All else is a failure: another exception, a numeric warning, a traceback on stderr, death,
-no answer for `WATCHDOG` seconds, or a want of more than `MEMORY` bytes beyond what good files took (where /proc is).
+A mutant is a function of seed, format and number (and of what this libsndfile writes). A child process embeds each
+sound file with a tiny network, and a sound with each weight file. Two outcomes are right: a finite embedding, or
+`EdgeL3Error`. Everything else is a failure: another exception, a numeric warning, a traceback on stderr, the death of
+the process, no answer for `WATCHDOG` seconds, or more than `MEMORY` bytes beyond what good files need (measured where
+there is a /proc).
 """
 
 import argparse
@@ -27,21 +28,21 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # last: an installed package goes first
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # last: an installed package is found first
 import factory
 from mutants import CONTAINERS, FORMATS, mutant, recordings
 
 import edgel3_np
-from edgel3_np.weights import save_weights
+from edgel3_np.weights.format import save_weights
 
 WATCHDOG, MEMORY = 20.0, 256 << 20  # seconds, bytes
-BATCH, SABOTAGED = 50, 3  # mutants asked for at a time; number of the one that `sabotage` replaces
-Result = namedtuple("Result", "format number outcome seconds reason")  # embedded, refused, failure; why it is one
+BATCH, SABOTAGED = 50, 3  # mutants in one request; number of the mutant that `sabotage` replaces
+Result = namedtuple("Result", "format number outcome seconds reason")  # outcome: embedded, refused or failure
 
 
 # --- the child
 def outcome_of(model, format, path, sabotage=""):
-    """What becomes of a mutant; and why, of a failure. `sabotage` is code to run instead, to test the harness."""
+    """Return the outcome of a mutant, and the reason if it is a failure. `sabotage` is code that tests run instead."""
     try:
         model = edgel3_np.load_model(path) if format == "NPZ" else model
         audio, sr = (np.ones(800), 8000) if format == "NPZ" else (path, None)
@@ -57,16 +58,16 @@ def outcome_of(model, format, path, sabotage=""):
 
 
 def child(directory, seed, sabotage):
-    """Answer each line (format, first, last) of stdin with a line (outcome, seconds, reason) a mutant."""
+    """Answer each line (format, first, last) of stdin with a line (outcome, seconds, reason) for each mutant."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # a file, where libraries write notes
+    os.dup2(2, 1)  # stdout becomes stderr, a file: libraries write notes to both
     faulthandler.enable()
     warnings.simplefilter("error", RuntimeWarning)
     warnings.simplefilter("ignore", edgel3_np.EdgeL3Warning)
     model, path = edgel3_np.load_model(Path(directory) / "model.npz"), Path(directory) / "mutant.npz"
     for format in FORMATS:
         path.write_bytes(recordings(format)[0])
-        assert outcome_of(model, format, path)[0] == "embedded", f"a good {format} was not"
+        assert outcome_of(model, format, path)[0] == "embedded", f"a good {format} is not embedded"
     with suppress(ImportError, OSError):
         import resource
 
@@ -91,13 +92,13 @@ def child(directory, seed, sabotage):
 # --- the parent
 @contextmanager
 def process(directory, seed, sabotage):
-    """Start a child: yields functions that ask it, and wait for its next answer."""
+    """Start a child; yield a function that sends a request, and one that waits for the next answer."""
     command = [sys.executable, __file__, "--child", directory, "--seed", str(seed), "--sabotage", sabotage]
     env, lines = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}, queue.Queue()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
 
     def ask(batch):
-        with suppress(OSError):  # it has died, as the next answer will tell
+        with suppress(OSError):  # the child has died, as the next answer will tell
             os.write(running.stdin.fileno(), json.dumps(batch).encode() + b"\n")
 
     def answer(patience):
@@ -117,19 +118,19 @@ def process(directory, seed, sabotage):
         reader = threading.Thread(target=lambda: [*map(lines.put, running.stdout), lines.put("")])
         reader.start()
         stack.callback(reader.join)
-        stack.callback(running.kill)  # first
+        stack.callback(running.kill)  # runs first, before the reader is joined
         yield ask, answer
 
 
 def batches(mutants, formats=FORMATS):
-    """Share out so many mutants: (format, first, last) ..."""
+    """Divide so many mutants among the formats: a list of (format, first, last)."""
     share = [(name, mutants // len(formats) + (index < mutants % len(formats))) for index, name in enumerate(formats)]
     starts = range(0, max(count for _, count in share), BATCH)
     return [(name, first, min(first + BATCH, count)) for first in starts for name, count in share if first < count]
 
 
-def run(batches, seed=0, seconds=float("inf"), watchdog=WATCHDOG, sabotage=""):
-    """Yield a `Result` for each mutant, for so many seconds."""
+def run_batches(batches, seed=0, seconds=float("inf"), watchdog=WATCHDOG, sabotage=""):
+    """Yield a `Result` for each mutant, for so many seconds at most."""
     stop, left = time.monotonic() + seconds, list(batches)
     with tempfile.TemporaryDirectory() as directory:
         save_weights(Path(directory) / "model.npz", factory.random_weights())
@@ -149,12 +150,18 @@ def run(batches, seed=0, seconds=float("inf"), watchdog=WATCHDOG, sabotage=""):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--mutants", type=int, default=20000, help="how many, of all formats together")
+    parser.add_argument(
+        "--mutants", type=int, default=20000, help="mutants of all formats together (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--formats", default=",".join(FORMATS), help="of %(default)s")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
-    parser.add_argument("--only", metavar="FORMAT:NUMBER", help="run this mutant alone, and tell what it came to")
-    parser.add_argument("--save", help="where to write it; by default, where the system keeps temporary files")
+    parser.add_argument(
+        "--formats", default=",".join(FORMATS), help="some of %(default)s, separated by commas (default: all)"
+    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many seconds")
+    parser.add_argument("--only", metavar="FORMAT:NUMBER", help="write and run only this mutant")
+    parser.add_argument(
+        "--save", help="file for the mutant of --only (default: one in the system's directory of temporary files)"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--sabotage", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -170,7 +177,7 @@ def main():
         print(path)
         formats, todo = [format], [(format, int(number), int(number) + 1)]
     results, shown = [], time.monotonic()
-    for result in run(todo or batches(options.mutants, formats), options.seed, options.seconds):
+    for result in run_batches(todo or batches(options.mutants, formats), options.seed, options.seconds):
         results.append(result)
         if result.outcome == "failure":
             print(f"--seed {options.seed} --only {result.format}:{result.number}: {result.reason.strip()}\n")

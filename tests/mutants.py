@@ -1,7 +1,7 @@
-"""Damaged sound files and weight files for `fuzz.py`: good ones, changed at random by a seeded generator.
+"""Damaged sound files and weight files for `fuzz.py`: good files, changed at random by a seeded generator.
 
-Bytes are flipped, numbers overwritten (those that a header declares more than others), chunks and pieces cut out, made
-up or repeated, ends cut off or added, and files of two formats joined.
+Bytes are flipped, numbers are overwritten (most often those that a header declares), chunks and other parts are cut
+out, invented or repeated, ends are cut off or added, and files of two formats are joined.
 """
 
 import io
@@ -17,13 +17,13 @@ import factory
 import numpy as np
 import soundfile
 
-from edgel3_np.metadata import SEA, SPARSE
-from edgel3_np.weights import save_weights
+from edgel3_np.weights.format import save_weights
+from edgel3_np.weights.registry import SEA, SPARSE
 
 CONTAINERS = ("WAV", "W64", "RF64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")
 FORMATS = (*(name for name in CONTAINERS if name in soundfile.available_formats()), "NPZ")
 
-# Counts, channels, rates, codes and edges of integers; struct codes and places of fields behind a mark
+# Numbers: counts, channels, rates, codes, limits of integer types. Fields: struct codes and offsets after a mark.
 NUMBERS = (*range(28), 0x7F, 0x80, 99, 100, 255, 256, 1024, 1025, 0x3FFF, 0x400E, 0x7FFF, 0x8000, 0xFFFE, 65535, 44101)
 NUMBERS += (10**6, 10**6 + 1, 10**9, 2**31 - 1, 2**31, 2**32 - 16, 2**32 - 1, 10**12, 2**63 - 1, 2**63, 2**64 - 1)
 FLOATS = (0.0, 1.0, 100.5, 44100.0, 1e6, 1e9, 1e300, -8000.0, float("nan"), float("inf"))
@@ -46,7 +46,7 @@ REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @lru_cache(maxsize=len(FORMATS))
 def recordings(format):
-    """Good files of a format, as bytes: every subtype that can be written, mono and stereo, some with NaN in them."""
+    """Return good files of a format, as bytes: every subtype that can be written, mono and stereo, some with NaN."""
     found, rng, length = [], np.random.default_rng(0), 3000 if format in ("FLAC", "OGG", "MP3") else 500
     if format == "NPZ":
         for frontend, activation, density in ((SEA, "relu", 1.0), (SEA, "linear", 0.3), (SPARSE, "linear", 0.1)):
@@ -59,7 +59,7 @@ def recordings(format):
             sound = 0.3 * np.sin(np.arange(length)[:, np.newaxis] / 7) + 0.01 * rng.standard_normal((length, channels))
             sound[length // 2] = value
             if value == 0 or subtype in ("FLOAT", "DOUBLE"):
-                with suppress(RuntimeError):  # soundfile's own: some are for one channel, some cannot be written
+                with suppress(RuntimeError):  # of soundfile: some subtypes are mono only, some cannot be written
                     soundfile.write(file := io.BytesIO(), sound, 8000 * channels, format=format, subtype=subtype)
                     content = re.sub(rb"(?s)(PEAK.{8}).{4}", rb"\1\0\0\0\0", file.getvalue())  # the time of writing
                     found.append(bytes(mend_pages(bytearray(content), b"fuzz")))  # Ogg's streams have random numbers
@@ -67,7 +67,7 @@ def recordings(format):
 
 
 def mend_pages(data, serial=None):
-    """Put the right checksum into each Ogg page: decoders drop a page that has a wrong one."""
+    """Put the right checksum into each Ogg page: decoders drop a page with a wrong one."""
     for page in [found.start() for found in re.finditer(b"OggS(?=(?s:.{23}))", data)]:
         end = page + 27 + data[page + 26]
         end += sum(data[page + 27 : end])
@@ -83,7 +83,7 @@ def place(rng, data):
 
 
 def segment(rng, data):
-    """Bounds of a chunk, or of any piece."""
+    """Return the bounds of a chunk, or of an arbitrary part."""
     places = [0, *(found.start() for found in CHUNK.finditer(data)), len(data)]
     if len(places) < 3 or rng.random() < 0.2:
         places = sorted((0, place(rng, data), place(rng, data), len(data)))
@@ -92,7 +92,7 @@ def segment(rng, data):
 
 
 def mutate(rng, data, format, how):
-    """Change a bytearray; `how` is one of the names in `mutant`."""
+    """Change a bytearray in one of the ways that `mutant` names."""
     at, size, value = place(rng, data), rng.choice((1, 2, 4, 8)), rng.choice(NUMBERS)
     start, stop = segment(rng, data)
     if how == "flip" and data:
@@ -110,7 +110,7 @@ def mutate(rng, data, format, how):
             struct.pack_into(code, data, at, value)
     elif how == "cut":
         del data[slice(*rng.choice(((start, stop), (start, stop), (start, None), (at, None))))]
-    elif how == "insert":  # a chunk made up, or one of its own once more
+    elif how == "insert":  # an invented chunk, or a repeated one
         chunk = rng.choice(NAMES.split(b"|")) + (value & 0xFFFFFFFF).to_bytes(4, rng.choice(("little", "big")))
         chunk += rng.randbytes(rng.choice((0, 1, 16, 40, 300)))
         data[start:start] = rng.choice((chunk, data[slice(*segment(rng, data))]))
@@ -119,8 +119,8 @@ def mutate(rng, data, format, how):
         data[start:] = other[rng.choice(segment(rng, other)) :]
     elif how == "tail":
         data += rng.choice((rng.randbytes(rng.randrange(1, 5000)), bytes(2000), data[:at]))
-    elif how == "member":  # inside an npz, where no checksum is in the way
-        with suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:  # it may be broken already
+    elif how == "member":  # inside an npz, whose checksums are then right
+        with suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:  # the archive may be broken already
             contents = {info.filename: bytearray(archive.read(info)) for info in archive.infolist()}
             how = rng.choice(("flip", "number", "number", "cut", "tail"))
             mutate(rng, contents[rng.choice(["metadata.npy", *contents])], format, how)
@@ -131,7 +131,7 @@ def mutate(rng, data, format, how):
 
 
 def mutant(seed, format, number):
-    """The content of a mutant, as bytes."""
+    """Return the content of a mutant, as bytes."""
     rng = random.Random(f"{seed} {format} {number}")
     data, hows = bytearray(rng.choice(recordings(format))), ["flip", "cut", "insert", "splice", "tail", *["number"] * 2]
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):

@@ -34,9 +34,9 @@ def resample(x, sr, new):
     return y
 
 
-def frame(x, window, hop, front):
+def frame(x, window, hop, pad_left):
     """Windows of a whole signal, padded as upstream pads it."""
-    x = np.concatenate([np.zeros(front), x])
+    x = np.concatenate([np.zeros(pad_left), x])
     if len(x) < window:
         x = np.concatenate([x, np.zeros(window - len(x))])
     else:
@@ -45,14 +45,14 @@ def frame(x, window, hop, front):
     return np.array([x[start : start + window] for start in range(0, len(x) - window + 1, hop)])
 
 
-def melspectrogram(window, frontend, mel):
+def log_mel_spectrogram(window, frontend, mel):
     """Log-mel of one window, with the transform written out as a product with cosines and sines."""
     sr, n_fft, hop = frontend[:3]
     frames = math.ceil(sr / hop)
     pad = (frames - 1) * hop + n_fft - sr
-    if frontend.padding == "both":
+    if frontend.padding == "same":
         x = np.concatenate([np.zeros(pad // 2), window, np.zeros(pad - pad // 2)])
-    elif frontend.padding == "behind":
+    elif frontend.padding == "end":
         x = np.concatenate([window, np.zeros(pad)])
     else:
         x = window
@@ -64,8 +64,8 @@ def melspectrogram(window, frontend, mel):
     cosines, sines = np.cos(phase), np.sin(phase)
     levels = np.zeros((mel.shape[1], frames))
     for index in range(frames):
-        piece = x[index * hop : index * hop + n_fft] * hann
-        power = (piece @ cosines) ** 2 + (piece @ sines) ** 2
+        part = x[index * hop : index * hop + n_fft] * hann
+        power = (part @ cosines) ** 2 + (part @ sines) ** 2
         bands = np.sqrt(power @ mel) if frontend.spectrum == "power" else np.sqrt(power) @ mel
         levels[:, index] = 10 * np.log10(np.maximum(bands, 1e-10))
     levels -= levels.max()
@@ -96,14 +96,14 @@ def pool(x):
     return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
 
 
-def forward(logmel, kernels, biases, norms):
+def forward(log_mel, kernels, biases, norms):
     """The network of one window as Keras runs it, unfolded: (n_mels, n_frames) -> (dim,), all in float64."""
-    return last_map(logmel, kernels, biases, norms).max(axis=(0, 1))
+    return last_map(log_mel, kernels, biases, norms).max(axis=(0, 1))
 
 
-def last_map(logmel, kernels, biases, norms):
+def last_map(log_mel, kernels, biases, norms):
     """The same before the global max-pool: (mel, time, filters)."""
-    x = batch_norm(logmel.astype(np.float64)[:, :, np.newaxis], norms[0])
+    x = batch_norm(log_mel.astype(np.float64)[:, :, np.newaxis], norms[0])
     for number, (kernel, bias) in enumerate(zip(kernels, biases), 1):
         x = convolve(x, kernel) + bias.astype(np.float64)
         if number < len(norms):

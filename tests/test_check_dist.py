@@ -1,3 +1,5 @@
+"""Wheels and sdists that are as they should be, and others."""
+
 import io
 import shutil
 import subprocess
@@ -8,12 +10,12 @@ import check_dist
 import pytest
 from check_dist import ROOT
 
-from edgel3_np.metadata import SHIPPED
+from edgel3_np.weights.registry import BUNDLED_SHA256
 
 
 def make_wheel(folder, without=(), more=(), **contents):
-    """A wheel as it should be, but for some members."""
-    names = {f"edgel3_np/{path.name}": path for path in (ROOT / "edgel3_np").glob("*.py")}
+    """Write a wheel as it should be, but for some members."""
+    names = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "edgel3_np").rglob("*.py")}
     names.update({f"edgel3_np/_weights/{path.name}": path for path in (ROOT / "weights").iterdir() if path.is_file()})
     info = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
     names.update(dict.fromkeys(["edgel3_np/py.typed", *(f"edgel3_np-1.dist-info/{name}" for name in info), *more]))
@@ -49,10 +51,12 @@ def test_as_it_should_be(tmp_path, tracked, capsys):
     "wheel, message",
     [
         ({"without": ["edgel3_np/py.typed"]}, "expected edgel3_np/py.typed, found none"),
+        ({"without": ["edgel3_np/audio/reading.py"]}, "expected edgel3_np/audio/reading.py, found none"),
+        ({"more": ["edgel3_np/audio/other.py"]}, "expected no edgel3_np/audio/other.py, found one"),
         ({"without": ["edgel3_np/_weights/pico-64.npz"]}, "expected edgel3_np/_weights/pico-64.npz"),
         ({"without": ["edgel3_np-1.dist-info/licenses/LICENSE"]}, "expected edgel3_np-1.dist-info/licenses/LICENSE"),
         ({"more": ["tests/test_audio.py"]}, "expected no tests/test_audio.py"),
-        ({"pico-64": b"other"}, f"expected sha256 {SHIPPED['pico-64']}"),
+        ({"pico-64": b"other"}, f"expected sha256 {BUNDLED_SHA256['pico-64']}"),
     ],
 )
 def test_wheels_that_are_not(tmp_path, tracked, capsys, wheel, message):

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training tools need PyTorch (the extra 'train')")
 soundfile = pytest.importorskip("soundfile")
 
-from edgel3_np.melspectrogram import mel_filters  # noqa: E402
-from edgel3_np.models import load_model  # noqa: E402
+from edgel3_np import load_model  # noqa: E402
+from edgel3_np.features.mel import mel_filterbank  # noqa: E402
 from tools.distill import audio, evaluate, export, network, pruning, scores, shards, synthetic, train  # noqa: E402
 from tools.distill.labels import label_clips, read_labels  # noqa: E402
 
@@ -20,7 +20,7 @@ KEPT = 3000  # of 9,108 weights
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Folder with two decoded 'packages', and the list of them."""
+    """A folder with two decoded 'packages', and their list."""
     folder, rng = tmp_path_factory.mktemp("distill"), np.random.default_rng(0)
     (folder / "clips").mkdir()
     for package in ("alpha", "beta"):
@@ -31,7 +31,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def teacher():
-    """A random network of the teacher's kind."""
+    """A random network with the structure of a teacher."""
     torch.manual_seed(1)
     net = network.Network(FILTERS, bias=True).eval()
     net.norms[0].running_mean.fill_(-24.0)
@@ -41,10 +41,10 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def run(cache, teacher):
-    """Trained state, arguments, validation windows and the trainer's messages."""
+    """The trained state, the arguments, the validation windows, an early loss and the trainer's messages."""
     folder, packages = cache
     torch.set_num_threads(1)
-    mel = mel_filters(network.FRONTEND).astype(np.float64)
+    mel = mel_filterbank(network.FRONTEND).astype(np.float64)
     clips, chances = shards.load_training_clips(folder, packages)
     assert len(clips) == 6 and chances.sum() == pytest.approx(1)
     (folder / "shards").mkdir()
@@ -62,7 +62,7 @@ def run(cache, teacher):
     first = argparse.Namespace(**{**vars(args), "windows": 320, "kept": 10**6})
     train.train(first, train.Pool(args.shards), val, messages.append)
     loss = torch.load(folder / "run" / "last.pt", weights_only=True)["counters"]["loss"]
-    state = train.train(args, train.Pool(args.shards), val, messages.append)  # goes on from the checkpoint
+    state = train.train(args, train.Pool(args.shards), val, messages.append)  # continues from the checkpoint
     return state, args, found, loss, messages
 
 
@@ -92,7 +92,9 @@ def test_exported_file_gives_the_students_embeddings(run, tmp_path, dtype, toler
     model = load_model(tmp_path / "tiny.npz")
     samples = np.random.default_rng(3).standard_normal(12000)
     embedding = model.embed(samples, 8000)[0]
-    logmel = shards.log_mel(shards.clip_windows(samples), mel_filters(network.FRONTEND).astype(np.float64), np.float32)
+    logmel = shards.log_mel(
+        shards.clip_windows(samples), mel_filterbank(network.FRONTEND).astype(np.float64), np.float32
+    )
     expected = shards.embed(student, logmel)
     assert embedding.shape == expected.shape == (11, FILTERS[-1])
     assert np.abs(embedding - expected).max() <= tolerance * np.abs(expected).max()
@@ -119,7 +121,7 @@ def test_probes_of_equal_embeddings_are_equal():
     assert (figures["clips"], figures["classes"], figures["chance"]) == (38, 2, 0.5)
 
 
-def test_probe_tells_classes_apart():
+def test_a_probe_tells_classes_apart():
     rng = np.random.default_rng(0)
     labels = np.repeat(["a", "b", "c"], 40)
     features = rng.standard_normal((120, 10)) + 3 * (labels[:, None] == np.array(["a", "b", "c"])) @ np.eye(3, 10)
@@ -127,7 +129,7 @@ def test_probe_tells_classes_apart():
     assert scores.probe_accuracy(features, rng.permutation(labels), np.arange(120)) < 0.6
 
 
-def test_pruning_keeps_the_dead_dead():
+def test_a_pruned_weight_stays_pruned():
     torch.manual_seed(0)
     weights = [torch.randn(8, 4, 3, 3), 10 * torch.randn(4, 8, 3, 3)]
     masks = [torch.ones_like(weight) for weight in weights]
@@ -138,7 +140,7 @@ def test_pruning_keeps_the_dead_dead():
         assert alive is None or (now <= alive).all()
         alive = now
     assert alive.sum() == 100
-    assert all(mask.any() for mask in masks)  # the scale of a layer does not decide
+    assert all(mask.any() for mask in masks)  # although the layers differ in scale
 
 
 def test_teacher_is_read_from_a_weight_file(run, tmp_path):

@@ -1,4 +1,4 @@
-"""A thousand mutants of `fuzz.py`, and whether it would notice if one of them went wrong."""
+"""A thousand mutants of `fuzz.py`, and failures that it must notice."""
 
 import collections
 import hashlib
@@ -13,7 +13,7 @@ import pytest
 
 
 def test_a_thousand_mutants_are_embedded_or_refused():
-    results = list(fuzz.run(fuzz.batches(1000)))
+    results = list(fuzz.run_batches(fuzz.batches(1000)))
     assert [result for result in results if result.outcome == "failure"] == []
     assert len({(result.format, result.number) for result in results}) == len(results) == 1000
     counts = collections.Counter((result.format, result.outcome) for result in results)
@@ -39,14 +39,14 @@ def test_a_thousand_mutants_are_embedded_or_refused():
         ),
     ],
 )
-def test_what_goes_wrong_is_noticed_and_the_rest_is_run(sabotage, reason):
-    results = list(fuzz.run([("AU", 0, 6)], watchdog=5.0, sabotage=sabotage))
+def test_a_failure_is_noticed_and_the_rest_is_run(sabotage, reason):
+    results = list(fuzz.run_batches([("AU", 0, 6)], watchdog=5.0, sabotage=sabotage))
     assert [result.number for result in results] == list(range(6))
     assert [result.number for result in results if result.outcome == "failure"] == [fuzz.SABOTAGED]
     assert reason in results[fuzz.SABOTAGED].reason
 
 
-def test_a_refusal_for_want_of_memory_is_a_failure(monkeypatch):
+def test_a_refusal_for_lack_of_memory_is_a_failure(monkeypatch):
     def refuse(*args, **options):
         raise fuzz.edgel3_np.EdgeL3Error("cannot be read") from MemoryError()
 

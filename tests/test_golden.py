@@ -9,8 +9,9 @@ import pytest
 
 import edgel3_np
 from edgel3_np import EdgeL3Warning
-from edgel3_np.network import forward, workspace
-from edgel3_np.weights import load_weights, to_dense
+from edgel3_np.network.forward import forward, workspace
+from edgel3_np.weights.format import load_weights
+from edgel3_np.weights.sparse import to_dense
 
 RECORDINGS = ["chirp_1s", "chirp_44k", "chirp_8k", "chirp_mono", "chirp_stereo"]
 RECORDINGS += ["dog_bark", "helicopter", "short", "silence"]
@@ -32,11 +33,11 @@ def remember():
     """
     seen = {}
 
-    def run(network, logmel, work, *_):
-        keys = [(network, hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in logmel]
+    def run(network, log_mel, work, *_):
+        keys = [(network, hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in log_mel]
         new = {key: index for index, key in enumerate(keys) if key not in seen}
         if new:
-            seen.update(zip(new, forward(network, logmel[list(new.values())], work)))
+            seen.update(zip(new, forward(network, log_mel[list(new.values())], work)))
         return np.array([seen[key] for key in keys])
 
     return run
@@ -45,7 +46,7 @@ def remember():
 @pytest.mark.parametrize("recording", RECORDINGS)
 def test_embeddings_and_timestamps(case, recording, shared, remember, monkeypatch):
     name, model, golden = case
-    monkeypatch.setattr("edgel3_np.embedding.forward", remember)
+    monkeypatch.setattr("edgel3_np.pipeline.forward", remember)
     path = next((shared / "audio").glob(f"{recording}.*"))
     keys = [key for key in golden if key.startswith(f"{recording}|center") and key.endswith("embedding")]
     assert len(keys) == (2 if recording in ("short", "silence") else 4)
@@ -73,9 +74,9 @@ def test_equal_to_float64(case, converted):
     kernels = [to_dense(kernel) for kernel in weights.kernels]
     recordings = ["helicopter", "chirp_mono"] if name == "sea-64" else ["helicopter"]
     for recording in recordings:
-        logmel = golden[f"{recording}|melspectrogram"][:1]
-        found = forward(model.network, logmel, workspace(model.network))[0]
-        expected = oracles.forward(logmel[0], kernels, weights.biases, weights.norms)
+        log_mel = golden[f"{recording}|melspectrogram"][:1]
+        found = forward(model.network, log_mel, workspace(model.network))[0]
+        expected = oracles.forward(log_mel[0], kernels, weights.biases, weights.norms)
         error = np.abs(found - expected).max() / np.abs(expected).max()
         print(f"{name:16} {recording:13} relative error to float64 {error:.1e}")
         assert error <= 1e-5

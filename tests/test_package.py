@@ -5,16 +5,18 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import edgel3_np
 
 PACKAGE = Path(edgel3_np.__file__).parent
-MODULES = sorted(PACKAGE.glob("*.py"))
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 __future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses fractions functools glob gzip
@@ -23,82 +25,234 @@ statistics struct subprocess sys tempfile threading time types typing warnings w
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # imported where they are used, and done without where they are not installed; and of the standard library
-    "convert.py": {"h5py"},
-    "download.py": {"http", "socket", "urllib"},
-    "hear.py": {"torch"},
-    "plot.py": {"matplotlib"},
-    "progress.py": {"tqdm"},
-    "transformer.py": {"pandas", "sklearn"},
+    "released/keras.py": {"h5py"},
+    "released/download.py": {"http", "socket", "urllib"},
+    "compat/hear.py": {"torch"},
+    "compat/sklearn.py": {"pandas", "sklearn"},
+    "plotting/figure.py": {"matplotlib"},
+    "commands/progress.py": {"tqdm"},
 }
+# The engine: what turns a recording into embeddings, and what `tools/vendor.py` copies unless asked for more
+ENGINE = {"_version", "errors", "_checks", "_files", "audio", "features", "weights", "network"}
+ENGINE |= {"pipeline", "model", "stream", "__init__", "__main__"}
+DEPRECATED = {"collection", "jobs", "transformer"}
 
 
-def imported(path):
-    """Top-level names of everything that a module imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def source(module):
+    return (PACKAGE / module).read_text(encoding="utf-8")
+
+
+def absolute_imports(module):
+    """Top-level names of everything that a module imports from elsewhere, anywhere in it."""
+    for node in ast.walk(ast.parse(source(module))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." if node.level else node.module.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_nothing_but_the_standard_library_numpy_scipy_and_soundfile(path):
-    assert set(imported(path)) <= ALLOWED | set(STANDARD.split()) | EXTRA.get(path.name, set()) | {"."}
+def exists(parts):
+    return (PACKAGE.joinpath(*parts).with_suffix(".py") if parts else PACKAGE / "__init__.py").is_file()
+
+
+def imported_modules(module):
+    """Modules of the package that a module imports, anywhere in it; those for types alone too."""
+    for node in ast.walk(ast.parse(source(module))):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        here = module.parts[: len(module.parts) - node.level]
+        assert len(module.parts) >= node.level, f"{module}: an import from above the package"
+        base = (*here, *(node.module.split(".") if node.module else ()))
+        for alias in node.names:
+            for parts in ((*base, alias.name), base, (*base, "__init__")):
+                if parts and exists(parts):
+                    yield Path(*parts).with_suffix(".py")
+                    break
+            else:
+                raise AssertionError(f"{module}: line {node.lineno}: cannot tell what it imports")
+
+
+def room(module):
+    """The part of the package that a module belongs to: a sub-package, or a module at the top."""
+    return module.parts[0] if len(module.parts) > 1 else module.stem
+
+
+def floors():
+    """Rooms of the package from the highest to the lowest, as the sentence in docs/architecture.md has them."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sentence = re.search(r"Imports go one way: (.*?)\.\s", text, re.DOTALL)[1]
+    return [[name.strip(" `\n") for name in floor.split(",")] for floor in sentence.split("→")]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_nothing_but_the_standard_library_numpy_scipy_and_soundfile(module):
+    allowed = ALLOWED | set(STANDARD.split()) | EXTRA.get(module.as_posix(), set())
+    assert set(absolute_imports(module)) <= allowed
 
 
 def test_only_the_downloader_knows_the_network_and_only_the_installer_knows_the_downloader():
-    users = set()
-    for path in MODULES:
-        if path.name != "download.py":
-            assert not set(imported(path)) & NETWORK, path.name
-            assert "__import__" not in path.read_text() and "_socket" not in path.read_text()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and "download" in (node.module, *(part.name for part in node.names)):
-                users.add(path.name)
-    assert users == {"install.py"}
+    for module in MODULES:
+        if module.as_posix() != "released/download.py":
+            assert not set(absolute_imports(module)) & NETWORK, module
+            assert "__import__" not in source(module) and "_socket" not in source(module)
+    users = {module.as_posix() for module in MODULES if Path("released/download.py") in imported_modules(module)}
+    assert users == {"released/install.py"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_no_module_is_long(path):
-    assert len(path.read_text().splitlines()) <= 300
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_only_commands_print(module):
+    calls = [node for node in ast.walk(ast.parse(source(module))) if isinstance(node, ast.Call)]
+    printing = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+    assert not printing or room(module) == "commands"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_only_the_command_lines_print(path):
-    """These modules, and the functions `main` of the others."""
-    tree = ast.parse(path.read_text())
-    mains = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
-    printing = [
-        {
-            (call.lineno, call.col_offset)
-            for call in ast.walk(part)
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
-        }
-        for part in (tree, *mains)
-    ]
-    assert printing[0] == set().union(*printing[1:]) or path.name in ("cli.py", "bench.py", "progress.py")
+def test_imports_go_one_way():
+    """A room imports from itself and from lower floors. Doors may import everything, and nothing imports a door."""
+    height = {name: -number for number, names in enumerate(floors()) for name in names}
+    doors = {module.stem for module in MODULES if len(module.parts) == 1} - set(height) - {"__init__", "__main__"}
+    assert set(height) == {room(module) for module in MODULES} - doors - {"__init__", "__main__"}
+    for module in MODULES:
+        if room(module) in doors | {"__init__", "__main__"}:
+            continue
+        for other in imported_modules(module):
+            assert room(other) not in doors, f"{module} imports the door {other}"
+            assert other != Path("__init__.py"), f"{module} imports the package's __init__"
+            lower = height[room(other)] < height[room(module)]
+            assert lower or room(other) == room(module), f"{module} imports {other}, which is not below it"
 
 
-def test_imports_run_one_way():
-    """No module imports one that imports it, however far round."""
-    graph = {}
-    for path in MODULES:
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                names.update([node.module] if node.module else [alias.name for alias in node.names])
-        graph[path.stem] = {name for name in names if (PACKAGE / f"{name}.py").exists()}
-    done = set()
+def test_no_module_imports_itself_however_far_round():
+    graph, done = {module: set(imported_modules(module)) for module in MODULES}, set()
 
-    def visit(name, above):
-        assert name not in above, f"{' -> '.join([*above, name])}"
-        if name not in done:
-            for below in graph[name]:
-                visit(below, [*above, name])
-            done.add(name)
+    def visit(module, above):
+        assert module not in above, " -> ".join(map(str, [*above, module]))
+        if module not in done:
+            for other in graph[module]:
+                visit(other, [*above, module])
+            done.add(module)
 
-    for name in graph:
-        visit(name, [])
+    for module in MODULES:
+        visit(module, [])
+
+
+def test_the_engine_knows_nothing_of_what_stands_around_it():
+    for module in MODULES:
+        if room(module) in ENGINE - {"__init__", "__main__"}:
+            assert {room(other) for other in imported_modules(module)} <= ENGINE - {"__init__", "__main__"}, module
+
+
+DOORS = [module for module in MODULES if len(module.parts) == 1 and module.stem not in ENGINE | {"_deprecated"}]
+
+
+@pytest.mark.parametrize("module", DOORS, ids=str)
+def test_doors_only_import(module):
+    """A file at the top that is not the engine's holds no code of its own: users import from it, and that is all."""
+    for node in ast.parse(source(module)).body:
+        assert isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.If, ast.Expr)), node.lineno
+    assert len(source(module).splitlines()) <= 35
+
+
+def functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def docstring_lines(node):
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return first.end_lineno - first.lineno + 1 if is_docstring and isinstance(first.value.value, str) else 0
+
+
+def depth(statements, level=0):
+    """How deep blocks are nested in a function: 1 where it has a single `if`. An `elif` is no deeper than its `if`."""
+    deepest = level
+    for node in statements:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            continue  # counted by itself
+        blocks = [getattr(node, "body", []), getattr(node, "orelse", []), getattr(node, "finalbody", [])]
+        blocks += [handler.body for handler in getattr(node, "handlers", [])]
+        for block in filter(None, blocks):
+            elif_ = isinstance(node, ast.If) and block is node.orelse and isinstance(block[0], ast.If)
+            deepest = max(deepest, depth(block, level if elif_ else level + 1))
+    return deepest
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_modules_and_functions_are_short_and_flat(module):
+    assert len(source(module).splitlines()) <= 350
+    for function in functions(ast.parse(source(module))):
+        lines = function.end_lineno - function.lineno + 1 - docstring_lines(function)
+        assert lines <= 60, f"{function.name}: {lines} lines"
+        nesting = depth(function.body)
+        assert nesting <= 4, f"{function.name}: nested {nesting} deep"
+
+
+def test_the_engine_is_small():
+    """Without docstrings and blank lines, as functions are counted."""
+    lines = 0
+    for module in MODULES:
+        if room(module) in ENGINE:
+            tree, text = ast.parse(source(module)), source(module)
+            documented = [tree, *functions(tree), *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+            lines += sum(bool(line.strip()) for line in text.splitlines()) - sum(map(docstring_lines, documented))
+    assert 1500 < lines < 3000
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_everything_has_a_docstring_that_begins_with_a_sentence(module):
+    """Modules, and every function and class whose name is public."""
+    tree = ast.parse(source(module))
+    documented = [node for node in functions(tree) if not node.name.startswith("_")]
+    documented += [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    assert ast.get_docstring(tree)
+    nested = {inner for outer in functions(tree) for inner in functions(outer) if inner is not outer}
+    for node in documented:
+        if node not in nested:
+            first = (ast.get_docstring(node) or "").split("\n")[0]
+            assert first[:1].isupper() or first[:1] in "`0123456789", f"{node.name}: {first!r}"
+
+
+def test_old_names_work_and_say_what_is_new():
+    import edgel3_np.collection
+    import edgel3_np.jobs
+    import edgel3_np.plot
+    import edgel3_np.transformer
+    from edgel3_np.collections.embed import embed_files, find_jobs
+    from edgel3_np.collections.jobs import Job, Report, embed_file
+    from edgel3_np.embedder import Embedder
+    from edgel3_np.plotting.figure import plot_recording
+
+    moved = {
+        (edgel3_np.collection, "embed_files"): embed_files,
+        (edgel3_np.collection, "find_jobs"): find_jobs,
+        (edgel3_np.jobs, "Job"): Job,
+        (edgel3_np.jobs, "Report"): Report,
+        (edgel3_np.jobs, "embed_file"): embed_file,
+        (edgel3_np.transformer, "Embedder"): Embedder,
+        (edgel3_np.plot, "embedding"): plot_recording,
+    }
+    for (module, name), thing in moved.items():
+        with pytest.warns(DeprecationWarning, match=rf"{name} is now edgel3_np\.\w+\.\w+\.{thing.__name__}$") as caught:
+            assert getattr(module, name) is thing
+        assert caught[0].filename == __file__
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            module.nothing  # noqa: B018
+
+
+def test_doors_lead_to_what_users_import():
+    """Every path of README and the documents, as a user writes it."""
+    from edgel3_np import bench, edgel3, hear, install, models, openl3, plot, similar
+
+    assert callable(bench.main) and callable(hear.get_scene_embeddings) and callable(install.install)
+    assert callable(edgel3.get_embedding) and edgel3_np.get_embedding is edgel3.get_embedding
+    assert edgel3_np.models is models and callable(models.load_embedding_model) and models.Model is edgel3_np.Model
+    assert callable(openl3.get_audio_embedding) and callable(openl3.models.load_audio_embedding_model)
+    assert callable(plot.save) and callable(similar.similar)
+    assert set(edgel3_np.__all__) <= set(dir(edgel3_np))
+    namespace = {}
+    exec("from edgel3_np import *", namespace)
+    assert set(edgel3_np.__all__) <= set(namespace)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        edgel3_np.nothing  # noqa: B018
 
 
 def run(code, **options):
@@ -144,7 +298,7 @@ def test_everything_but_the_installer_works_without_sockets(small_npz, tmp_path)
     )
     code = (
         "import sys, numpy, soundfile, edgel3_np\n"
-        "from edgel3_np import cli\n"
+        "from edgel3_np.commands import main as cli\n"
         f"folder, model = {str(tmp_path)!r}, {str(small_npz)!r}\n"
         "sound = numpy.random.default_rng(0).standard_normal(20000) / 9\n"
         "if __name__ == '__main__':\n"

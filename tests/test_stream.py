@@ -172,3 +172,62 @@ def test_memory_stays_small(small_model):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 << 20  # the signal would be 38 MB
+
+
+def broken(monkeypatch, error, after=0):
+    """Let the windows of streams fail, once `after` of them are done; then all is well again."""
+    from edgel3_np import stream as module
+
+    embed_windows, calls = module.embed_windows, []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        if len(calls) == after + 1:
+            raise error
+        return embed_windows(*arguments)
+
+    monkeypatch.setattr(module, "embed_windows", fail)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), RuntimeError("x")])
+@pytest.mark.parametrize("then", ["feed", "flush", "over"])
+def test_a_stream_that_failed_says_so_and_goes_no_further(small_model, sound, monkeypatch, error, then):
+    """Windows are lost, so what follows would have wrong times."""
+    broken(monkeypatch, error, after=1)
+    stream = Stream(small_model, 8000)
+    with pytest.raises(type(error)):
+        stream.feed(sound[:20_000])  # the second batch fails
+    calls = {
+        "feed": lambda: stream.feed(sound[20_000:30_000]),
+        "flush": stream.flush,
+        "over": lambda: list(stream.over([sound[20_000:30_000]])),
+    }
+    for _ in range(2):
+        with pytest.raises(
+            EdgeL3Error, match="stream: an earlier call failed, and windows are lost; make a new Stream"
+        ):
+            calls[then]()
+
+
+def test_a_failed_flush_does_not_end_the_stream_well(small_model, sound, monkeypatch):
+    stream = Stream(small_model, 8000)
+    stream.feed(sound[:3000])
+    broken(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        stream.flush()
+    with pytest.raises(EdgeL3Error, match="an earlier call failed"):
+        stream.flush()
+
+
+def test_a_block_that_is_refused_leaves_the_stream_sound(small_model, sound):
+    """It is checked before anything is taken."""
+    x, stream = sound[:20_000], Stream(small_model, 8000)
+    parts = [stream.feed(x[:9000])]
+    bad = x[9000:12000].copy()
+    bad[5] = np.nan
+    with pytest.raises(EdgeL3Error, match="finite"):
+        stream.feed(bad)
+    parts += [stream.feed(x[9000:]), stream.flush()]
+    expected = small_model.embed(x, 8000)
+    assert b"".join(part.embedding.tobytes() for part in parts) == expected.embedding.tobytes()
+    assert b"".join(part.timestamps.tobytes() for part in parts) == expected.timestamps.tobytes()

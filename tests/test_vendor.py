@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from configparser import ConfigParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,8 @@ import soundfile
 import vendor
 
 import edgel3_np
-from edgel3_np.weights import save_weights
+from edgel3_np.commands.options import COMMANDS
+from edgel3_np.weights.format import save_weights
 
 PACKAGES = [str(Path(find_spec(name).origin).parent) for name in ("numpy", "scipy")]
 PACKAGES = list(dict.fromkeys([os.path.dirname(path) for path in PACKAGES] + [os.path.dirname(soundfile.__file__)]))
@@ -32,7 +34,7 @@ HOMES = {  # where a copy is put, in a directory or a zip file, and what it is c
 }
 PROGRAM = """
 import sys, importlib, json
-name, root, wav, absent, packages = json.loads(sys.argv[1])
+name, root, wav, whole, absent, packages = json.loads(sys.argv[1])
 sys.path[:0] = [root]
 sys.path += packages
 sys.modules.update(dict.fromkeys(absent))
@@ -41,7 +43,6 @@ if name != "edgel3_np":
 import numpy
 l3 = importlib.import_module(name)
 assert l3.__file__.startswith(root), l3.__file__
-timing, openl3 = importlib.import_module(name + ".timing"), importlib.import_module(name + ".openl3")
 sound = numpy.sin(numpy.arange(30000) ** 1.3)
 model = l3.load_model()
 (path,) = [path for name, path in l3.list_models().items() if name == "pico-64"]
@@ -49,31 +50,75 @@ assert str(path).startswith(root), path
 assert l3.load_model(path).sha256 == model.sha256
 with l3.Stream(model, 22050) as stream:
     streamed = stream.feed(sound).embedding.tobytes() + stream.flush().embedding.tobytes()
+right = []
+if whole:
+    openl3, checks = (importlib.import_module(name + part) for part in (".openl3", ".diagnostics.checks"))
+    right = [check.ok for check in checks.check_model("pico-64")]
 found = [
     model.name,
     model.sha256,
-    timing.check("pico-64")["golden"] < 1e-6,
+    right,
     model.embed(sound, 22050).embedding.tobytes().hex(),
     streamed.hex(),
     l3.embed(wav).embedding.tobytes().hex(),
 ]
 print(json.dumps([found, sorted(sys.modules)]))
 """
+IMPORTS = """
+import importlib, json, os, sys
+root, name = sys.argv[1:]
+sys.path.insert(0, root)
+names = [name]
+for folder, _, files in os.walk(os.path.join(root, *name.split("."))):
+    path = os.path.relpath(folder, root).split(os.sep)
+    names += [".".join([*path, file[:-3]]) for file in files if file.endswith(".py") and file[:2] != "__"]
+failed = {}
+for name in sorted(names):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        failed[name] = error.name
+print(json.dumps(failed))
+"""
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """A copy with pico-64."""
-    root = tmp_path_factory.mktemp("bundle")
-    assert vendor.main([str(root)]) == 0
+def make_copy(factory, *arguments):
+    root = factory.mktemp("copy")
+    assert vendor.main([str(root), *arguments]) == 0
     return root / "edgel3_np"
 
 
 @pytest.fixture(scope="module")
-def wav_bundle(tmp_path_factory):
-    root = tmp_path_factory.mktemp("wav")
-    assert vendor.main([str(root), "--wav-only"]) == 0
-    return root / "edgel3_np"
+def engine(tmp_path_factory):
+    """A copy of the engine, with pico-64."""
+    return make_copy(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A copy of all parts, with pico-64."""
+    return make_copy(tmp_path_factory, "--with", *vendor.NEEDS_PARTS)
+
+
+@pytest.fixture(scope="module")
+def wav_engine(tmp_path_factory):
+    return make_copy(tmp_path_factory, "--wav-only")
+
+
+@pytest.fixture(scope="module")
+def wav_whole(tmp_path_factory):
+    return make_copy(tmp_path_factory, "--wav-only", "--with", *vendor.NEEDS_PARTS)
+
+
+@pytest.fixture(params=["engine", "whole"])
+def bundle(request):
+    """One copy, then the other."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["wav_engine", "wav_whole"])
+def wav_bundle(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +130,21 @@ def wav(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(wav):
-    """What a copy must find."""
+def numbers(wav):
+    """Embeddings that a copy must find."""
     sound, model = np.sin(np.arange(30000) ** 1.3), edgel3_np.load_model()
     of_array, of_file = model.embed(sound, 22050).embedding, model.embed(wav).embedding
-    return ["pico-64", model.sha256, True, *(x.tobytes().hex() for x in (of_array, of_array, of_file))]
+    return [x.tobytes().hex() for x in (of_array, of_array, of_file)]
+
+
+def check_facts(numbers, root, name, wav, absent=(), flags=("-S", "-E"), before=""):
+    """Run `PROGRAM` on a copy and compare what it finds; return the names of the modules that it loads."""
+    entry = Path(root) if os.path.isdir(root) else zipfile.Path(root)
+    is_whole = entry.joinpath(*name.split("."), "diagnostics").is_dir()
+    arguments = json.dumps([name, root, str(wav), is_whole, absent, PACKAGES])
+    found, modules = json.loads(start(["-c", before + PROGRAM, arguments], flags, cwd=Path(root).parent))
+    assert found == ["pico-64", edgel3_np.load_model().sha256, [True] * 5 * is_whole, *numbers]
+    return set(modules)
 
 
 def place(bundle, home, folder):
@@ -118,34 +173,26 @@ def start(arguments, flags=(), root=None, **options):
     return ran.stdout
 
 
-def facts(root, name, wav, absent=(), flags=("-S", "-E"), before=""):
-    arguments = [name, root, str(wav), absent, PACKAGES]
-    found, modules = json.loads(start(["-c", before + PROGRAM, json.dumps(arguments)], flags, cwd=Path(root).parent))
-    return found, set(modules)
-
-
 @pytest.mark.parametrize("flags", [("-W", "error"), ("-W", "error", "-S", "-E")], ids=["plain", "-S -E"])
 @pytest.mark.parametrize("home", HOMES)
-def test_the_same_bytes_wherever_it_lies(bundle, wav, expected, tmp_path, home, flags):
-    assert facts(*place(bundle, home, tmp_path), wav, flags=flags)[0] == expected
+def test_the_same_bytes_wherever_it_lies(bundle, wav, numbers, tmp_path, home, flags):
+    check_facts(numbers, *place(bundle, home, tmp_path), wav, flags=flags)
 
 
 @pytest.mark.parametrize("home", ["top", "nested in a zip"])
-def test_wav_only_needs_nothing_but_numpy(wav_bundle, wav, expected, tmp_path, home):
-    found, modules = facts(*place(wav_bundle, home, tmp_path), wav, absent=["scipy", "soundfile"])
-    assert found == expected
+def test_wav_only_needs_nothing_but_numpy(wav_bundle, wav, numbers, tmp_path, home):
+    check_facts(numbers, *place(wav_bundle, home, tmp_path), wav, absent=["scipy", "soundfile"])
 
 
-def test_wav_only_does_not_ask_for_soundfile(wav_bundle, wav, expected, tmp_path):
-    found, modules = facts(*place(wav_bundle, "renamed", tmp_path), wav)
-    assert found == expected and "soundfile" not in modules
+def test_wav_only_does_not_ask_for_soundfile(wav_bundle, wav, numbers, tmp_path):
+    assert "soundfile" not in check_facts(numbers, *place(wav_bundle, "renamed", tmp_path), wav)
 
 
-def test_without_soundfile_a_copy_reads_wav(bundle, wav, expected, tmp_path):
-    assert facts(*place(bundle, "renamed", tmp_path), wav, absent=["scipy", "soundfile"])[0] == expected
+def test_without_soundfile_a_copy_reads_wav(bundle, wav, numbers, tmp_path):
+    check_facts(numbers, *place(bundle, "renamed", tmp_path), wav, absent=["scipy", "soundfile"])
 
 
-def test_from_where_nothing_can_be_written(bundle, wav, expected, tmp_path):
+def test_from_where_nothing_can_be_written(bundle, wav, numbers, tmp_path):
     """An audit hook refuses what a file system that is read-only would (tests may run as root, who writes anywhere)."""
     root, name = place(bundle, "nested", tmp_path)
     before = f"""
@@ -164,17 +211,17 @@ except PermissionError:
     pass
 """
     names = sorted(Path(root).rglob("*"))
-    assert facts(root, name, wav, before=before)[0] == expected
+    check_facts(numbers, root, name, wav, before=before)
     assert sorted(Path(root).rglob("*")) == names
 
 
 @pytest.mark.parametrize("home", ["nested", "nested in a zip"])
-def test_command_line_and_processes(bundle, wav, expected, tmp_path, home):
-    root, name = place(bundle, home, tmp_path)
+def test_command_line_and_processes(whole, wav, numbers, tmp_path, home):
+    root, name = place(whole, home, tmp_path)
     run = ["-m", name, str(wav), "-o", str(tmp_path / "out"), "--quiet"]
     assert start(run, root=root, cwd=tmp_path) == ""
     with np.load(tmp_path / "out" / "sound.npz") as archive:
-        assert archive["embedding"].tobytes().hex() == expected[-1]
+        assert archive["embedding"].tobytes().hex() == numbers[-1]
     assert re.match(r"pico-64 +8000 Hz +64-d +14\d\d\d\d bytes ", start(["-m", name, "--list-models"], root=root))
     spawned = (
         "import multiprocessing, sys\n"
@@ -189,61 +236,172 @@ def test_command_line_and_processes(bundle, wav, expected, tmp_path, home):
     assert (tmp_path / "spawned" / "sound.npz").stat().st_size == (tmp_path / "out" / "sound.npz").stat().st_size
 
 
-def test_new_processes_of_the_bench_import_the_copy(bundle, tmp_path):
-    root, name = place(bundle, "nested in a zip", tmp_path)
-    code = f"import json, {name}.timing as t; print(json.dumps([t.time_import(1), t.in_a_new_process("
+def test_new_processes_of_the_bench_import_the_copy(whole, tmp_path):
+    root, name = place(whole, "nested in a zip", tmp_path)
+    code = f"import json, {name}.diagnostics.timing as t; print(json.dumps([t.time_import(1), t.in_a_new_process("
     code += f"'import {name}; print({name}.__file__)')]))"
     cost, file = json.loads(start(["-c", code], root=root))
     assert file.startswith(root) and cost["seconds"] > cost["numpy"] > 0
 
 
-def test_what_is_in_it(bundle, capsys):
-    files = sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
-    package = {path.name for path in Path(edgel3_np.__file__).parent.glob("*.py")}
-    left_out = {f"{name}.py" for name in vendor.LEFT_OUT}
+def imports_of(path, root):
+    """What a module imports of this package: pairs of the path below the root, and when.
+
+    The path is that of a module, without `.py`, or of a sub-package. When: `always`; `lazily`, in a function; or `as a
+    program`, if the module is the program.
+    """
+    tree, folder, when = ast.parse(path.read_text(encoding="utf-8")), path.parent, {}
+    for block in ast.walk(tree):
+        if isinstance(block, (ast.FunctionDef, ast.If)):
+            is_program = isinstance(block, ast.If) and "__main__" in ast.dump(block.test)
+            when.update({id(node): "as a program" if is_program else "lazily" for node in ast.walk(block)})
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Import) and any("edgel3_np" in alias.name for alias in node.names))
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [folder, *folder.parents][node.level - 1].joinpath(*(node.module or "").split("."))
+            assert base == root or root in base.parents
+            names = [base / alias.name for alias in node.names if (base / alias.name).with_suffix(".py").exists()]
+            for found in names or [base]:
+                yield found.relative_to(root).as_posix(), when.get(id(node), "always")
+
+
+def part_of(path):
+    """The part that a path below the root belongs to; None for the engine."""
+    first = path.split("/")[0].partition(".")[0]
+    doors = {door: part for part, doors in vendor.DOORS.items() for door in doors}
+    return first if first in vendor.NEEDS_PARTS else doors.get(first)
+
+
+def code_of(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
+
+
+SOURCE = Path(edgel3_np.__file__).parent
+DISPATCHERS = ("__init__.py", "__main__.py")  # they name things of other parts, which a copy may lack
+
+
+def test_the_engine_is_all_that_is_in_a_plain_copy(engine):
+    files = {path.relative_to(engine).as_posix() for path in engine.rglob("*") if path.is_file()}
+    code = {path for path in code_of(SOURCE) if part_of(path) is None}
     weights = {"_weights/pico-64.npz", "_weights/pico-64.golden.npy"}
-    assert set(files) == (package - left_out) | weights | {"LICENSE", "VENDORED.txt", "py.typed"}
-    for path in bundle.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                assert node.level == 1
-                assert node.module is None or f"{node.module}.py" in files, f"{path.name} imports {node.module}"
-                for alias in node.names if node.module is None else ():
-                    assert f"{alias.name}.py" in files or hasattr(edgel3_np, alias.name)
-            else:
-                assert not (isinstance(node, ast.Import) and any("edgel3_np" in alias.name for alias in node.names))
+    assert files == code | weights | {"LICENSE", "VENDORED.txt", "py.typed"}
+    assert {path.split("/")[0] for path in code if "/" in path} == set(vendor.ENGINE)
+    for path in files:
+        assert not path.endswith(".py") or part_of(path) is None
+    for path in code - set(DISPATCHERS):
+        for module, _ in imports_of(engine / path, engine):
+            assert (engine / f"{module}.py").exists() or module == "", f"{path} imports {module}"
 
 
-def test_pico_64_is_under_400_kb(bundle, tmp_path, capsys):
-    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
-    assert vendor.main([str(tmp_path)]) == 0
-    assert f"{size / 1000:.1f} kB" in capsys.readouterr().out
-    assert size < 400_000
+def test_all_parts_are_the_whole_package(whole):
+    assert code_of(whole) == code_of(SOURCE)
+    folders = {path.split("/")[0] for path in code_of(SOURCE) if "/" in path}
+    assert folders == {*vendor.ENGINE, *vendor.NEEDS_PARTS}
+    assert set(vendor.DOORS) | set(vendor.EXTRAS) <= set(vendor.NEEDS_PARTS)
+    assert all((SOURCE / f"{door}.py").exists() for doors in vendor.DOORS.values() for door in doors)
 
 
-def test_the_note_tells_what_it_is_and_needs(bundle, wav_bundle):
-    text = (bundle / "VENDORED.txt").read_text()
+@pytest.mark.parametrize("part", vendor.NEEDS_PARTS)
+def test_the_table_of_what_parts_import(part):
+    """What commands and programs import besides may be missing: then they say so."""
+    needed = set()
+    for path in (path for path in code_of(SOURCE) if part_of(path) == part):
+        is_command = path in [f"commands/{name}.py" for name in COMMANDS]
+        for module, when in imports_of(SOURCE / path, SOURCE):
+            if not is_command and (when == "always" or when == "lazily" and part != "commands"):
+                needed.add(part_of(module))
+    assert needed - {part, None} == set(vendor.NEEDS_PARTS[part])
+    assert vendor.choose_parts([part]) == [name for name in vendor.NEEDS_PARTS if name in {part, *needed}]
+
+
+@pytest.mark.parametrize("part", vendor.NEEDS_PARTS)
+def test_a_part_comes_with_what_it_imports(part, tmp_path, capsys):
+    """Each module of the copy can be imported, but commands whose part is not there; those say so."""
+    assert vendor.main([str(tmp_path), "--with", part]) == 0
+    copy = tmp_path / "edgel3_np"
+    shutil.move(str(copy), str(tmp_path / "l3"))
+    failed = json.loads(start(["-c", IMPORTS, str(tmp_path), "l3"], cwd=tmp_path))
+    there = {"l3", *(f"l3.{name}" for name in vendor.choose_parts([part]))}
+    for name, missing in failed.items():
+        command = name.rpartition(".")[2]
+        assert part == "commands" and command in COMMANDS, f"{name} needs {missing}"
+        assert missing.startswith("l3.") and missing not in there
+        if name == f"l3.commands.{command}":
+            code, err = fails(["-m", "l3", command, "--help"], tmp_path)
+            assert code == 2 and f"the command {command} is not in this copy" in err and "Traceback" not in err
+    assert part != "commands" or {name.rpartition(".")[2] for name in failed} == set(COMMANDS) - {"similar"}
+
+
+def fails(arguments, root):
+    """Exit code and messages of Python, started elsewhere."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *PACKAGES])}
+    ran = subprocess.run(
+        [sys.executable, *arguments], env=env, cwd=root, timeout=100, stderr=subprocess.PIPE, text=True
+    )
+    return ran.returncode, ran.stderr
+
+
+def test_the_engine_alone_has_no_commands(engine, wav):
+    code, err = fails(["-m", "edgel3_np", str(wav)], engine.parent)
+    assert code == 2 and "Traceback" not in err and len(err.splitlines()) == 1 and "not in this copy" in err
+
+
+def test_what_the_engine_lacks_is_said_plainly(engine):
+    code = (
+        "import edgel3_np as l3\n"
+        "for name in sorted(set(l3.__all__)):\n"
+        "    try:\n"
+        "        getattr(l3, name)\n"
+        "    except (AttributeError, ImportError) as error:\n"
+        "        print(name, type(error).__name__)\n"
+    )
+    lacking = [line.split()[0] for line in start(["-c", code], root=str(engine.parent)).splitlines()]
+    assert not {"EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed"} & set(lacking)
+    assert not {"list_models", "load_model"} & set(lacking)
+
+
+@pytest.mark.parametrize("parts, size", [([], 350_000), (list(vendor.NEEDS_PARTS), 600_000)])
+def test_size(parts, size, tmp_path, capsys):
+    assert vendor.main([str(tmp_path), *(["--with", *parts] if parts else [])]) == 0
+    found = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert f"{found / 1000:.1f} kB" in capsys.readouterr().out
+    assert found < size
+
+
+def test_the_note_tells_what_it_is_and_needs(engine, wav_engine):
+    text = (engine / "VENDORED.txt").read_text()
     hashes = dict(re.findall(r"(?m)^([0-9a-f]{64})  (.*)$", text))
-    files = {path for path in bundle.rglob("*") if path.is_file() and path.name != "VENDORED.txt"}
-    assert {bundle / path for path in hashes.values()} == files
+    files = {path for path in engine.rglob("*") if path.is_file() and path.name != "VENDORED.txt"}
+    assert {engine / path for path in hashes.values()} == files
     for digest, path in hashes.items():
-        assert hashlib.sha256((bundle / path).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((engine / path).read_bytes()).hexdigest() == digest
     needs = re.search(r"(?m)^needs +(.*)", text)[1]
     config = ConfigParser()
     config.read(vendor.ROOT / "setup.cfg")
     for line in config["options"]["install_requires"].split("\n")[1:]:
         assert line in needs
     assert edgel3_np.__version__ in text and edgel3_np.load_model().sha256 in text
-    assert "soundfile" not in re.search(r"(?m)^needs +(.*)", (wav_bundle / "VENDORED.txt").read_text())[1]
-    different = [
-        path.name for path in files if path.read_bytes() != (wav_bundle / path.relative_to(bundle)).read_bytes()
-    ]
-    assert different == ["audio.py"]
+    assert "soundfile" not in re.search(r"(?m)^needs +(.*)", (wav_engine / "VENDORED.txt").read_text())[1]
+    different = [path for path in files if path.read_bytes() != (wav_engine / path.relative_to(engine)).read_bytes()]
+    assert different == [engine / "audio" / "reading.py"]
 
 
-def test_the_note_does_not_depend_on_when_and_where(bundle, tmp_path):
+def test_the_note_tells_which_parts_are_left_out(engine, whole, tmp_path):
+    def line(folder, key):
+        return re.search(f"(?m)^{key} +(.*)", (folder / "VENDORED.txt").read_text())[1]
+
+    assert (line(engine, "parts"), line(engine, "left out")) == ("engine", ", ".join(vendor.NEEDS_PARTS))
+    assert (line(whole, "parts"), line(whole, "left out")) == (", ".join(["engine", *vendor.NEEDS_PARTS]), "nothing")
+    assert "matplotlib (for plotting)" in line(whole, "needs") and "h5py" not in line(engine, "needs")
+    assert vendor.main([str(tmp_path), "--with", "compat"]) == 0
+    copy = tmp_path / "edgel3_np"
+    assert line(copy, "parts") == "engine, collections, compat"
+    assert line(copy, "left out") == "commands, diagnostics, plotting, released"
+
+
+def test_the_note_does_not_depend_on_when_and_where(engine, tmp_path):
     assert vendor.main([str(tmp_path / "a" / "b")]) == 0
-    assert (tmp_path / "a" / "b" / "edgel3_np" / "VENDORED.txt").read_text() == (bundle / "VENDORED.txt").read_text()
+    assert (tmp_path / "a" / "b" / "edgel3_np" / "VENDORED.txt").read_text() == (engine / "VENDORED.txt").read_text()
 
 
 def test_models_by_name_and_path(tmp_path, monkeypatch, small_npz):
@@ -273,9 +431,10 @@ def test_wrong_models(tmp_path, capsys, small_npz):
         assert vendor.main([str(tmp_path / "dest"), "--models", *models]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "dest").exists()
-    with pytest.raises(SystemExit) as caught:
-        vendor.main([])
-    assert caught.value.code == 2
+    for wrong in ([], [str(tmp_path), "--with", "engine"], [str(tmp_path), "--with"]):
+        with pytest.raises(SystemExit) as caught:
+            vendor.main(wrong)
+        assert caught.value.code == 2
 
 
 def test_an_earlier_copy_is_replaced_and_nothing_else(tmp_path, capsys):
@@ -283,9 +442,8 @@ def test_an_earlier_copy_is_replaced_and_nothing_else(tmp_path, capsys):
     assert vendor.main([str(tmp_path), "--wav-only"]) == 0
     (folder / "old.py").touch()
     assert vendor.main([str(tmp_path)]) == 0
-    assert (
-        not (folder / "old.py").exists() and "False" in re.search("WAV_ONLY = .*", (folder / "audio.py").read_text())[0]
-    )
+    line = re.search("WAV_ONLY = .*", (folder / "audio" / "reading.py").read_text())[0]
+    assert not (folder / "old.py").exists() and "False" in line
     (folder / "VENDORED.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     assert vendor.main([str(tmp_path)]) == 1 and "found something else" in capsys.readouterr().err
@@ -322,11 +480,3 @@ def test_all_or_nothing(tmp_path, monkeypatch, broken, earlier, capsys):
     assert vendor.main([str(dest)]) == 1 and "No space left" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in dest.rglob("*") if path.is_file()} == before
     assert [path.name for path in dest.iterdir()] == ["edgel3_np"] * earlier
-
-
-def test_commands_that_were_left_out_say_so(monkeypatch, capsys):
-    from edgel3_np import cli
-
-    monkeypatch.setattr(cli, "COMMANDS", {"nothing": "does nothing"})
-    assert cli.main(["nothing", "--help"]) == cli.USAGE
-    assert "nothing is not in this copy" in capsys.readouterr().err

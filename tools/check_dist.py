@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Check what is in a wheel and an sdist: exactly what should be.
+"""Check that a wheel and an sdist hold all files that they should hold, and no others.
 
     python tools/check_dist.py dist
 
-The wheel must hold every module, `py.typed`, the weights with their pinned hashes, and the licence; the sdist, every
-file that git tracks. Prints sizes; exit codes: 0 as expected, 1 not.
+The wheel should hold every module, `py.typed`, the weights with their pinned hashes, and the licence; the sdist should
+hold every file that git tracks. Prints sizes. Exit codes: 0 as expected, 1 not.
 """
 
 import argparse
@@ -22,8 +22,20 @@ NOT_SHIPPED = {".gitignore"}
 
 
 def wheel_problems(path, pinned):
-    """What is wrong with a wheel: texts. `pinned`: sha256 of each model that ships."""
-    expected = {f"edgel3_np/{file.name}" for file in (ROOT / "edgel3_np").glob("*.py")} | {"edgel3_np/py.typed"}
+    """Say what is wrong with a wheel.
+
+    Parameters
+    ----------
+    path : Path
+    pinned : dict of str to str
+        sha256 of the weight file of each bundled model.
+
+    Yields
+    ------
+    problem : str
+    """
+    modules = (ROOT / "edgel3_np").rglob("*.py")
+    expected = {file.relative_to(ROOT).as_posix() for file in modules} | {"edgel3_np/py.typed"}
     expected |= {f"edgel3_np/_weights/{file.name}" for file in (ROOT / "weights").iterdir() if file.is_file()}
     info = "-".join(path.name.split("-")[:2]) + ".dist-info"
     names = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
@@ -37,7 +49,7 @@ def wheel_problems(path, pinned):
 
 
 def sdist_problems(path, tracked):
-    """What is wrong with an sdist: texts."""
+    """Say what is wrong with an sdist, which should hold the files that git tracks: yields texts."""
     with tarfile.open(path) as archive:
         members = {member.name.partition("/")[2] for member in archive if member.isfile()}
     found = {name for name in members if not GENERATED.fullmatch(name)}
@@ -45,24 +57,24 @@ def sdist_problems(path, tracked):
 
 
 def differences(where, found, expected):
-    """Texts that tell two sets of names apart."""
+    """Say which names are missing and which are too many: yields texts."""
     yield from (f"{where}: expected {name}, found none" for name in sorted(expected - found))
     yield from (f"{where}: expected no {name}, found one" for name in sorted(found - expected))
 
 
 def main(arguments=None):
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(description="Check what is in the one wheel and the one sdist of a directory.")
-    parser.add_argument("dist", type=Path, help="the directory")
+    parser = argparse.ArgumentParser(description="Check the files in the wheel and the sdist of a directory.")
+    parser.add_argument("dist", type=Path, help="directory that holds one wheel and one sdist")
     folder = parser.parse_args(arguments).dist
     sys.path.insert(0, str(ROOT))
-    from edgel3_np.metadata import SHIPPED
+    from edgel3_np.weights.registry import BUNDLED_SHA256
 
     wheels, sdists = sorted(folder.glob("*.whl")), sorted(folder.glob("*.tar.gz"))
     if (len(wheels), len(sdists)) != (1, 1):
         print(f"{folder}: expected one wheel and one sdist, found {len(wheels)} and {len(sdists)}", file=sys.stderr)
         return 1
-    problems = list(wheel_problems(wheels[0], SHIPPED))
+    problems = list(wheel_problems(wheels[0], BUNDLED_SHA256))
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if listed.returncode == 0:
         problems += sdist_problems(sdists[0], set(listed.stdout.split("\n")) - {""})

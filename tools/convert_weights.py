@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Convert a Keras weights file of edgel3 (HDF5) to the compressed sparse npz that edgel3_np loads.
+"""Convert a Keras weights file of edgel3 or OpenL3 (HDF5) to the compressed sparse npz that edgel3_np loads.
 
     python tools/convert_weights.py edgel3_sea_ust_audio_emb_64.h5.gz -o weights/sea-64.npz
 
-For files of any origin; `python -m edgel3_np install` gets the official ones. Reads what `edgel3_np/convert.py` says.
+The file may have any origin; `python -m edgel3_np install` downloads and converts the official ones.
+`edgel3_np/released/convert.py` describes the files that can be converted.
 
 Needs h5py: `pip install edgel3_np[convert]`.
 """
@@ -19,19 +20,20 @@ try:
 except ImportError:  # a checkout that has not been installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edgel3_np.convert import convert_file
+from edgel3_np._files import atomic
 from edgel3_np.errors import EdgeL3Error
-from edgel3_np.melspectrogram import melspectrogram
-from edgel3_np.metadata import PUBLISHED
-from edgel3_np.network import forward, workspace
-from edgel3_np.output import atomic
-from edgel3_np.plan import plan
-from edgel3_np.weights import load_weights, save_weights, to_csr, to_dense
+from edgel3_np.features.log_mel import log_mel_spectrogram
+from edgel3_np.network.forward import forward, workspace
+from edgel3_np.network.plan import plan_network
+from edgel3_np.released.convert import convert_file
+from edgel3_np.weights.format import load_weights, save_weights
+from edgel3_np.weights.registry import SPARSITIES
+from edgel3_np.weights.sparse import to_csr, to_dense
 
 
 def table(weights, kernels):
-    """Lines of the table that `main` prints."""
-    published = PUBLISHED.get(weights.name.rpartition("-")[2], [None] * 8)
+    """Yield the lines of a table: the sparsity of each layer, and that which the EdgeL3 paper publishes."""
+    published = SPARSITIES.get(weights.name.rpartition("-")[2], [None] * 8)
     yield f"{'layer':6} {'shape':>16} {'weights':>9} {'non-zero':>9} {'sparsity':>9} {'published':>9} {'bytes':>9}"
     totals = [0, 0, 0]
     for number, (kernel, csr, rate) in enumerate(zip(kernels, weights.kernels, published), 1):
@@ -47,7 +49,7 @@ def table(weights, kernels):
 
 
 def rounding_error(exact, rounded):
-    """Largest relative error of an embedding that rounding the weights causes, over four windows of made-up sound."""
+    """Return the largest relative error of an embedding that rounded weights cause, over four generated sounds."""
     frontend = exact.frontend
     rng = np.random.default_rng(0)
     time = np.arange(frontend.sr) / frontend.sr
@@ -55,8 +57,9 @@ def rounding_error(exact, rounded):
     sweep = np.sin(2 * np.pi * (100 + frontend.sr / 5 * time) * time)
     sounds = np.stack([noise, np.cumsum(noise), sweep, sweep * (time % 0.25 < 0.05) + 0.01 * noise])
     results = []
-    for network in (plan(exact), plan(rounded)):
-        results.append(forward(network, melspectrogram(sounds, frontend, network.bands), workspace(network)))
+    for network in map(plan_network, (exact, rounded)):
+        log_mel = log_mel_spectrogram(sounds, frontend, network.bands)
+        results.append(forward(network, log_mel, workspace(network)))
     return float((np.abs(results[1] - results[0]).max(axis=1) / np.abs(results[0]).max(axis=1)).max())
 
 
@@ -65,9 +68,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SRC", help="Keras weights file, .h5 or .h5.gz")
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="file to write (default: <name>.npz here)")
-    parser.add_argument("--name", help="the model's name, where the file does not tell")
+    parser.add_argument("--name", help="the model's name, if the file does not tell it")
     parser.add_argument(
-        "--dtype", choices=["float32", "float16"], default="float32", help="of kernels stored (default: %(default)s)"
+        "--dtype",
+        choices=["float32", "float16"],
+        default="float32",
+        help="of the stored kernels (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     try:
@@ -84,20 +90,24 @@ def main(arguments=None):
         return 1
     print(f"{options.source}: {weights.name}, {weights.frontend}")
     if dft_error is None:
-        print("no front end in the file: OpenL3's, by its name")
+        print("no front end in the file: the name decides which of OpenL3's it is")
     else:
-        print(f"DFT kernels within {dft_error:.1e} of the formulas; mel matrix ", end="")
-        print("equal to the formula" if weights.mel is None else "differs from the formula in rounding: kept as stored")
+        mel = (
+            "equals the formula"
+            if weights.mel is None
+            else "differs from the formula in rounding and is kept as stored"
+        )
+        print(f"DFT kernels within {dft_error:.1e} of the formulas; the mel filterbank {mel}")
     print("\n".join(table(weights, kernels)))
-    # adding 0.0 turns -0.0, of which pruning leaves many, into 0.0 and changes nothing else
+    # pruning leaves many values of -0.0; adding 0.0 turns them into 0.0 and changes nothing else
     exact = all((k + 0.0).tobytes() == to_dense(c).tobytes() for k, c in zip(kernels, stored.kernels))
     if exact:
-        print("round trip: dense kernels equal to the source bit for bit (but for the sign of zeros)")
+        print("round trip: the dense kernels equal the source bit for bit (except the sign of zeros)")
     elif options.dtype == "float16":
         error = rounding_error(weights._replace(kernels=tuple(map(to_csr, kernels))), stored)
-        print(f"float16 changes an embedding by up to {error:.1e} of its largest value (four made-up sounds)")
+        print(f"float16 changes an embedding by up to {error:.1e} of its largest value (four generated sounds)")
     else:
-        print(f"{output}: round trip failed; this is a bug", file=sys.stderr)
+        print(f"{output}: the round trip failed; please report this as a bug", file=sys.stderr)
         return 1
     print(f"{output}: {Path(output).stat().st_size} bytes, sha256 {stored.sha256}")
     return 0

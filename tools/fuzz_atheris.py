@@ -1,11 +1,11 @@
-"""Coverage-guided fuzzing, with atheris, of the two doors: the weight loader and the reader of sound files.
+"""Coverage-guided fuzzing, with atheris, of the two entry points for files: the weight loader and the audio reader.
 
     python tools/fuzz_atheris.py weights --seconds 60
     python tools/fuzz_atheris.py audio --seconds 60
 
-Only `edgel3_np` is instrumented: not libsndfile, nor zipfile. Any exception but `EdgeL3Error` is a crash; so are a
-numeric warning, 20 s without an end, and 1 GiB. Of a sound only the first `MAX_BLOCKS` blocks are read, because a few
-bytes may declare hours of silence. Inputs that crash are written to the working directory.
+Only `edgel3_np` is instrumented, neither libsndfile nor zipfile. Any exception except `EdgeL3Error` counts as a crash;
+so do a numeric warning, 20 s without an end, and 1 GiB of memory. Only the first `MAX_BLOCKS` blocks of a sound are
+read, because a few bytes may declare hours of silence. Inputs that crash are written to the working directory.
 """
 
 import argparse
@@ -24,13 +24,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]  # last: an installed package goes first
 with atheris.instrument_imports(include=["edgel3_np"]):
     import edgel3_np
-    import edgel3_np.audio
-    import edgel3_np.embedding
+    import edgel3_np.audio.reading
+    import edgel3_np.pipeline
 
 import mutants
-import soundfile  # noqa: F401 now, not within the first input
+import soundfile  # noqa: F401 imported here, so that the first input does not have to
 
-MAX_BLOCKS = 20  # of 2 MiB
+MAX_BLOCKS = 20  # of 2 MiB each
 MAX_BYTES = 1 << 15
 
 
@@ -40,13 +40,13 @@ def read_weights(content, path):
 
 
 def read_audio(content, path):
-    with edgel3_np.audio.open_audio(content) as (_, blocks):
+    with edgel3_np.audio.reading.open_audio(content) as (_, blocks):
         for _ in islice(blocks, MAX_BLOCKS):
             pass
 
 
 def fuzz(target, directory, flags):
-    """Never returns: libFuzzer ends the process."""
+    """Fuzz a target. This never returns: libFuzzer ends the process."""
     warnings.simplefilter("error", RuntimeWarning)
     read, path = {"weights": read_weights, "audio": read_audio}[target], directory / "input.npz"
 
@@ -65,14 +65,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("target", choices=["weights", "audio"])
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
+    parser.add_argument("--seed", type=int, default=0, help="0: a different one each time")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         flags = [f"-max_total_time={options.seconds}", f"-seed={options.seed}", f"-max_len={MAX_BYTES}"]
         fuzz(options.target, options.child, [*flags, "-timeout=20", "-rss_limit_mb=1024", "-print_final_stats=1"])
     formats = ["NPZ"] if options.target == "weights" else [name for name in mutants.FORMATS if name != "NPZ"]
-    memory = "/dev/shm"  # each input of the loader is written to a file
+    memory = "/dev/shm"  # in memory, because each input of the loader is written to a file
     with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as directory:
         (Path(directory) / "corpus").mkdir()
         for name in formats:
@@ -80,7 +80,7 @@ def main():
                 (Path(directory) / "corpus" / f"{name}-{number}").write_bytes(content)
         command = [sys.executable, *sys.argv, "--child", directory]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
-            last = deque(child.stdout, maxlen=60)  # decoders write notes by the thousand
+            last = deque(child.stdout, maxlen=60)  # decoders write thousands of notes
     for line in last:
         if child.returncode or line.startswith(b"stat::"):
             print(line.decode(errors="replace").rstrip())

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compute the golden embeddings of the shipped model with the slow float64 oracles of the tests.
+"""Compute the golden embeddings of the bundled model with the slow float64 oracles of the tests.
 
     python tools/make_golden.py
 
-Run it after `weights/pico-64.npz` has changed; it writes `tests/golden/pico-64.npz`, of the recording that ships, and
-`weights/pico-64.golden.npy`, of a second of generated sound, which ships for `python -m edgel3_np.bench`.
+Run it after `weights/pico-64.npz` has changed. It writes `tests/golden/pico-64.npz`, for the demo recording, and
+`weights/pico-64.golden.npy`, for a second of generated sound: `edgel3-np verify` and `bench` compare with it.
 """
 
 import sys
@@ -18,25 +18,26 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import oracles
 
-from edgel3_np.melspectrogram import mel_filters
-from edgel3_np.timing import synthesise
-from edgel3_np.weights import load_weights, to_dense
+from edgel3_np.diagnostics.checks import synthesise
+from edgel3_np.features.mel import mel_filterbank
+from edgel3_np.weights.format import load_weights
+from edgel3_np.weights.sparse import to_dense
 
 
 def oracle_embedding(mono, weights, hop_size, center):
-    """The whole pipeline but the resampler, in float64: shape (t, dim)."""
+    """Compute the whole pipeline except the resampler in float64: shape (t, dim)."""
     frontend = weights.frontend
     kernels = [to_dense(kernel) for kernel in weights.kernels]
-    mel = mel_filters(frontend).astype(np.float64)
+    mel = mel_filterbank(frontend).astype(np.float64)
     embedding = []
     for window in oracles.frame(mono, frontend.sr, int(hop_size * frontend.sr), frontend.sr // 2 if center else 0):
-        logmel = oracles.melspectrogram(window, frontend.sr, frontend.n_fft, frontend.hop_length, mel)
-        embedding.append(oracles.forward(logmel, kernels, weights.biases, weights.norms))
+        log_mel = oracles.log_mel_spectrogram(window, frontend, mel)
+        embedding.append(oracles.forward(log_mel, kernels, weights.biases, weights.norms))
     return np.array(embedding)
 
 
 def main():
-    """Write the golden file."""
+    """Write the golden files."""
     weights = load_weights(ROOT / "weights" / "pico-64.npz")
     sr = weights.frontend.sr
     sound = oracle_embedding(synthesise(sr, 1.0), weights, 1.0, center=False)

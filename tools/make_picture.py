@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw README's picture: the demo recording as `edgel3-np plot` shows it, with the names of its scenes.
+"""Draw the picture of the README: the demo recording as `edgel3-np plot` draws it, with the names of its scenes.
 
 pip install '.[plot]'
 python tools/make_picture.py
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from make_demo_recording import END, SCENES
 from matplotlib import colormaps
-from PIL import Image  # comes with matplotlib
+from PIL import Image  # matplotlib requires it
 
 from edgel3_np import plot
 
@@ -20,7 +20,7 @@ DEMO = Path(__file__).resolve().parent.parent / "docs" / "demo"
 
 def main():
     """Write docs/demo/street.png."""
-    figure = plot.embedding(DEMO / "street.flac", title="a made-up street, as pico-64 hears it")
+    figure = plot.plot_recording(DEMO / "street.flac", title="a made-up street, as pico-64 hears it")
     panels = {axes.get_label(): axes for axes in figure.axes}
     for (start, what), (stop, _) in zip(SCENES, [*SCENES[1:], (END, "")]):
         for name in ("waveform", "spectrogram", "embedding", "self-similarity"):
@@ -35,7 +35,7 @@ def main():
 
 
 def palette():
-    """Colours that make the file a third as large: of each colour map and of grey, 64."""
+    """Return 64 colours of each colour map and of grey, with which the file is a third as large."""
     colours = [colormaps[name](np.linspace(0, 1, 64))[:, :3] for name in ("magma", "viridis", "cividis", "gray")]
     image = Image.new("P", (1, 1))
     image.putpalette(np.rint(255 * np.concatenate(colours)).astype(np.uint8).tobytes())

@@ -3,10 +3,14 @@
 
     python tools/vendor.py myapp/_vendor                              # writes myapp/_vendor/edgel3_np, with pico-64
     python tools/vendor.py myapp/_vendor --models pico-64 sea-64 my.npz
+    python tools/vendor.py myapp/_vendor --with collections commands
     python tools/vendor.py myapp/_vendor --wav-only
 
-The folder can be moved, renamed, nested in another package, put into a zip file and run from where nothing can be
-written. Its VENDORED.txt says what it is and what it needs. An earlier copy is replaced; anything else is left alone.
+The copy holds the engine: `load_model`, `embed`, `Stream` and the weights. Each other part of the package comes with
+`--with`, together with the parts that it imports; a command that needs a part which the copy lacks says so. The folder
+can be moved, renamed, nested in another package, put into a zip file, and run from a read-only place. Its VENDORED.txt
+says what it is, what it needs and which parts are left out. An earlier copy is replaced; anything else that stands in
+its place is left alone.
 """
 
 import argparse
@@ -21,82 +25,188 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 try:
     import edgel3_np
-except ImportError:  # a checkout that has not been installed
+except ImportError:  # a checkout that is not installed
     sys.path.insert(0, str(ROOT))
     import edgel3_np
 
-from edgel3_np.locate import DEFAULT, find_model
-from edgel3_np.metadata import CONTRACT, SHIPPED
-from edgel3_np.npz import read_file
-from edgel3_np.plan import plan
-from edgel3_np.weights import MAX_FILE_BYTES, parse_weights
+from edgel3_np._files import read_file
+from edgel3_np._version import CONTRACT
+from edgel3_np.errors import EdgeL3Error
+from edgel3_np.network.plan import plan_network
+from edgel3_np.weights.format import MAX_FILE_BYTES, parse_weights
+from edgel3_np.weights.locate import find_model
+from edgel3_np.weights.registry import DEFAULT, is_bundled
 
 NAME, NOTE = "edgel3_np", "VENDORED.txt"
-MARK = f"{NAME}, vendored"  # how an earlier copy is told: the beginning of its note
-# modules that need h5py, a network, matplotlib, torch or scikit-learn
-LEFT_OUT = ("convert", "download", "install", "columns", "plot", "hear", "transformer")
-WAV_ONLY = ("WAV_ONLY = False", "WAV_ONLY = True")  # a line of audio.py
+MARK = f"{NAME}, vendored"  # the first words of the note, by which an earlier copy is recognised
+ENGINE = ("audio", "features", "network", "weights")  # its sub-packages; modules at the top are its own, but for doors
+NEEDS_PARTS = {  # every other part, and the parts that it imports; a command imports more, and says if that is missing
+    "collections": (),
+    "commands": ("collections",),
+    "compat": ("collections",),
+    "diagnostics": (),
+    "plotting": (),
+    "released": (),
+}
+DOORS = {  # modules at the top that only import from a part
+    "collections": ("collection", "jobs", "similar"),
+    "commands": ("bench",),
+    "compat": ("edgel3", "embedder", "hear", "models", "openl3", "transformer"),
+    "plotting": ("plot",),
+    "released": ("install",),
+}
+EXTRAS = {
+    "compat": "torch (for hear), scikit-learn (for sklearn)",
+    "plotting": "matplotlib (for plotting)",
+    "released": "h5py (for released)",
+}
+WAV_ONLY = ("WAV_ONLY = False", "WAV_ONLY = True")  # a line of audio/reading.py
+READING = "audio/reading.py"
 NEEDS = {"numpy": "1.19.5", "scipy": "1.5.4", "soundfile": "0.12.1"}  # as in setup.cfg
 
 
-def contents(models, wav_only):
-    """Everything that goes into the folder, but the note.
+def choose_parts(names):
+    """Return these parts and all that they import, in the order of `NEEDS_PARTS`.
+
+    Examples
+    --------
+    >>> choose_parts(["compat"])
+    ['collections', 'compat']
+    """
+    chosen = set(names).union(*(choose_parts(NEEDS_PARTS[name]) for name in names))
+    return [part for part in NEEDS_PARTS if part in chosen]
+
+
+def find_code(parts):
+    """Find the modules of the engine and of some parts.
+
+    Parameters
+    ----------
+    parts : list of str
+
+    Returns
+    -------
+    found : dict of str to bytes
+        By path in the folder, with slashes.
+    """
+    package = files(NAME)
+    absent = {f"{door}.py" for part, doors in DOORS.items() if part not in parts for door in doors}
+    found = {file.name: file.read_bytes() for file in _code_files(package) if file.name not in absent}
+    for folder in (*ENGINE, *parts):
+        found.update({f"{folder}/{file.name}": file.read_bytes() for file in _code_files(package.joinpath(folder))})
+    return found
+
+
+def _code_files(folder):
+    return [
+        file for file in sorted(folder.iterdir(), key=lambda file: file.name) if file.name.endswith((".py", ".typed"))
+    ]
+
+
+def find_models(models):
+    """Read models and their golden embeddings.
 
     Parameters
     ----------
     models : list of str
         Names or paths.
-    wav_only : bool
 
     Returns
     -------
     found : dict of str to bytes
         By path in the folder, with slashes.
     weights : dict of str to Weights
-        By name under which the copy loads them.
+        By the name under which the copy loads them.
+
+    Raises
+    ------
+    EdgeL3Error
+        A file is not a weight file, or two models would have the same name, or one has the name of a bundled model that
+        it is not.
     """
-    found, weights = {"LICENSE": (ROOT / "LICENSE").read_bytes()}, {}
-    for module in sorted(files(NAME).iterdir(), key=lambda file: file.name):
-        name, _, ending = module.name.rpartition(".")
-        if ending in ("py", "typed") and name not in LEFT_OUT:
-            found[module.name] = module.read_bytes()
-    if wav_only:
-        before, after = (line.encode() for line in WAV_ONLY)
-        if found["audio.py"].count(before) != 1:
-            raise edgel3_np.EdgeL3Error(f"audio.py: expected one line {WAV_ONLY[0]!r}: is it of another version?")
-        found["audio.py"] = found["audio.py"].replace(before, after)
+    found, weights = {}, {}
     for model in models:
         path = Path(find_model(model))
         name, golden = path.stem, path.with_suffix(".golden.npy")
         content = read_file(path, MAX_FILE_BYTES)
         parsed = parse_weights(content, str(path))
-        if SHIPPED.get(name) not in (None, parsed.sha256):
-            raise edgel3_np.EdgeL3Error(f"{path}: expected the {name} of this version; give another one another name")
+        if is_bundled(name, parsed.sha256) is False:
+            raise EdgeL3Error(f"{path}: expected the {name} of this version; give another model another name")
         if name in weights:
-            raise edgel3_np.EdgeL3Error(f"--models: expected models of different names, found {name} twice")
+            raise EdgeL3Error(f"--models: expected models with different names, found {name} twice")
         weights[name], found[f"_weights/{name}.npz"] = parsed, content
         if golden.is_file():
             found[f"_weights/{golden.name}"] = golden.read_bytes()
     return found, weights
 
 
-def note(found, weights, wav_only):
-    """The text of VENDORED.txt."""
+def collect(models, parts=(), wav_only=False):
+    """Collect everything that goes into the folder.
+
+    Parameters
+    ----------
+    models : list of str
+        Names or paths.
+    parts : list of str
+        Parts to copy besides the engine; the parts that they import are added.
+    wav_only : bool
+        Whether the copy reads WAV files without soundfile, always.
+
+    Returns
+    -------
+    found : dict of str to bytes
+        By path in the folder, with slashes.
+    weights : dict of str to Weights
+        By the name under which the copy loads them.
+    """
+    parts = choose_parts(parts)
+    found = {"LICENSE": (ROOT / "LICENSE").read_bytes(), **find_code(parts)}
+    if wav_only:
+        before, after = (line.encode() for line in WAV_ONLY)
+        if found[READING].count(before) != 1:
+            raise EdgeL3Error(f"{READING}: expected one line {WAV_ONLY[0]!r}; is it of another version?")
+        found[READING] = found[READING].replace(before, after)
+    packed, weights = find_models(models)
+    found.update(packed)
+    found[NOTE] = format_note(found, weights, parts, wav_only).encode()
+    return found, weights
+
+
+def format_note(found, weights, parts, wav_only):
+    """Format the text of VENDORED.txt.
+
+    Parameters
+    ----------
+    found : dict of str to bytes
+    weights : dict of str to Weights
+        As `collect` returns them.
+    parts : list of str
+        Parts in the copy.
+    wav_only : bool
+
+    Returns
+    -------
+    text : str
+    """
     sparse = [
-        name for name, parsed in weights.items() if any(layer.kernel == "sparse" for layer in plan(parsed).layers)
+        name
+        for name, parsed in weights.items()
+        if any(layer.algorithm == "sparse" for layer in plan_network(parsed).layers)
     ]
-    needs = [f"numpy >= {NEEDS['numpy']}"]
+    needs = ["Python >= 3.9", f"numpy >= {NEEDS['numpy']}"]
     needs.append(f"scipy >= {NEEDS['scipy']} ({'for ' + ', '.join(sparse) if sparse else 'not for these models'})")
     if not wav_only:
         needs.append(f"soundfile >= {NEEDS['soundfile']} (for sound files; without it, WAV files only)")
+    needs += [EXTRAS[part] for part in parts if part in EXTRAS]
     lines = [
         f"{MARK} by tools/vendor.py",
         "",
         f"version           {edgel3_np.__version__}",
         f"numeric contract  {CONTRACT}",
-        f"needs             Python >= 3.9, {', '.join(needs)}",
-        f"sound files       {'WAV, read by the copy itself' if wav_only else 'what libsndfile reads'}",
-        f"left out          modules that need more: {', '.join(LEFT_OUT)}",
+        f"needs             {', '.join(needs)}",
+        f"sound files       {'WAV, read by the copy itself' if wav_only else 'all that libsndfile reads'}",
+        f"parts             {', '.join(['engine', *parts])}",
+        f"left out          {', '.join(part for part in NEEDS_PARTS if part not in parts) or 'nothing'}",
         "",
     ]
     for name, parsed in weights.items():
@@ -113,20 +223,23 @@ def note(found, weights, wav_only):
 
 
 def write(folder, found):
-    """Write files into a new folder, whole or not at all; an earlier copy makes place for it.
+    """Write files into a new folder, completely or not at all; an earlier copy is replaced.
+
+    Parameters
+    ----------
+    folder : Path
+    found : dict of str to bytes
 
     Raises
     ------
     EdgeL3Error
-        There is something else.
+        Something else than an earlier copy is there.
     OSError
-        It cannot be written.
+        The folder cannot be written.
     """
     earlier = os.path.lexists(folder)
-    if earlier and not _is_ours(folder):
-        raise edgel3_np.EdgeL3Error(
-            f"{folder}: expected nothing, or an earlier copy, found something else; move it away"
-        )
+    if earlier and not _is_copy(folder):
+        raise EdgeL3Error(f"{folder}: expected nothing, or an earlier copy, found something else; move it away")
     folder.parent.mkdir(parents=True, exist_ok=True)
     token = os.urandom(8).hex()
     new, old = (folder.with_name(f".{NAME}.{token}.{end}") for end in ("new", "old"))
@@ -147,7 +260,7 @@ def write(folder, found):
             shutil.rmtree(rest, ignore_errors=True)
 
 
-def _is_ours(folder):
+def _is_copy(folder):
     with suppress(OSError, ValueError):
         return not folder.is_symlink() and (folder / NOTE).read_text(encoding="utf-8").startswith(MARK)
     return False
@@ -156,23 +269,28 @@ def _is_ours(folder):
 def main(arguments=None):
     """Run the command line; return its exit code: 0 done, 1 not done, 2 wrong usage."""
     parser = argparse.ArgumentParser(
-        description="Copy edgel3_np, with models, into one folder for another project.",
+        description="Copy the engine of edgel3_np, with models, into one folder for another project.",
         epilog="Exit codes: 0 done, 1 not done, 2 wrong usage.",
     )
-    parser.add_argument("dest", metavar="DEST", type=Path, help=f"where to put the folder {NAME}; made if missing")
-    parser.add_argument(
-        "--models", nargs="+", default=[DEFAULT], metavar="NAME|PATH", help=f"to take along (default: {DEFAULT})"
+    add = parser.add_argument
+    add("dest", metavar="DEST", type=Path, help=f"where to put the folder {NAME}; it is made if it is missing")
+    add("--models", nargs="+", default=[DEFAULT], metavar="NAME|PATH", help=f"models to copy (default: {DEFAULT})")
+    add(
+        "--with",
+        dest="parts",
+        nargs="+",
+        choices=list(NEEDS_PARTS),
+        default=[],
+        metavar="PART",
+        help=f"parts to copy besides the engine ({', '.join(NEEDS_PARTS)}); the parts that they import come with them",
     )
-    parser.add_argument(
-        "--wav-only", action="store_true", help="the copy reads WAV itself and never asks for soundfile"
-    )
+    add("--wav-only", action="store_true", help="the copy reads WAV files itself and never imports soundfile")
     options = parser.parse_args(arguments)
     folder = options.dest / NAME
     try:
-        found, weights = contents(options.models, options.wav_only)
-        found[NOTE] = note(found, weights, options.wav_only).encode()
+        found, weights = collect(options.models, options.parts, options.wav_only)
         write(folder, found)
-    except (edgel3_np.EdgeL3Error, OSError) as error:
+    except (EdgeL3Error, OSError) as error:
         print(f"vendor: {error}", file=sys.stderr)
         return 1
     size = sum(map(len, found.values()))

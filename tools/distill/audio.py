@@ -1,7 +1,7 @@
 """Step 1: fetch the packages of `packages.tsv`, and decode their sounds to mono at the teacher's rate.
 
-One npz a package comes out: `samples` (float32, every clip end to end), `bounds` (n + 1 positions in it) and `names`.
-Packages that are there already are left alone, so the step can be stopped and started again.
+Each package becomes one npz: `samples` (float32, all clips end to end), `bounds` (n + 1 positions in it) and `names`.
+Finished packages are skipped, so the step can be stopped and started again.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edgel3_np.audio import open_audio
+from edgel3_np.audio.reading import open_audio
+from edgel3_np.audio.resample import resample
 from edgel3_np.errors import EdgeL3Error
-from edgel3_np.metadata import SEA
-from edgel3_np.resample import resample
+from edgel3_np.weights.registry import SEA
 
-FRONTEND = SEA  # the teacher's front end: the student's as well
+FRONTEND = SEA  # the front end of the teacher and of the student
 SR = FRONTEND.sr
 SOUNDS = (".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".au")
-ZIPS = (".pk3", ".zip")  # games keep their sounds in these, in .cat (OpenTTD) and in .rcc (Qt)
-MAX_CLIP, MAX_PACKAGE = 60.0, 1200.0  # seconds: so that no recording and no package outweighs the others
+ZIPS = (".pk3", ".zip")  # games keep their sounds in these, or in .cat (OpenTTD) or .rcc (Qt)
+MAX_CLIP, MAX_PACKAGE = 60.0, 1200.0  # seconds, so that no recording and no package outweighs the others
 PACKAGES = Path(__file__).with_name("packages.tsv")
 
 
@@ -39,14 +39,14 @@ def read_packages(path=PACKAGES):
     -------
     packages : list of dict
         Keys: package, version, role (train, val or test), license, keep (a regular expression that the paths of the
-        sounds used match), minutes.
+        used sounds match), minutes.
     """
     with open(path, newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
 def fetch(package, version, folder):
-    """Download a Debian package (apt-get decides from where) and return the path of the file."""
+    """Download a Debian package with apt-get, from wherever that is set up to; return the path of the file."""
     found = sorted(Path(folder).glob(f"{package}_*.deb"))
     if not found:
         subprocess.run(["apt-get", "download", "-q", f"{package}={version}"], cwd=folder, check=True, stdout=sys.stderr)
@@ -61,7 +61,7 @@ def sounds_in(deb, keep):
     ----------
     deb : path
     keep : str
-        Regular expression searched for in the path.
+        Regular expression that is searched for in the path.
 
     Yields
     ------
@@ -92,14 +92,14 @@ def _zipped(content):
 
 
 def _waves(content):
-    """WAV files lying in a larger file, as in OpenTTD's sound sets."""
+    """Yield the WAV files inside a larger file, such as a sound set of OpenTTD."""
     for match in re.finditer(rb"RIFF(....)WAVE", content, re.DOTALL):
         size = 8 + int.from_bytes(match[1], "little")
         yield f"/{match.start()}", content[match.start() : match.start() + size]
 
 
 def _qt_resources(content, node=0, prefix=""):
-    """Sounds that lie uncompressed in a Qt resource file, from a node of its tree down."""
+    """Yield the uncompressed sounds in a Qt resource file, from a node of its tree down."""
     version, tree, data, names = struct.unpack(">4I", content[4:20])
     at = tree + node * (22 if version >= 2 else 14)
     name_at, flags, first, second = struct.unpack(">IHII", content[at : at + 14])
@@ -125,7 +125,7 @@ def decode(content):
     Returns
     -------
     samples : np.ndarray [shape=(n,), float32]
-        Mono at 8 kHz, the first `MAX_CLIP` seconds; empty if libsndfile cannot read it or it is silent.
+        Mono at 8 kHz, the first `MAX_CLIP` seconds; empty if libsndfile cannot read the file or it is silent.
     """
     blocks, length = [], 0
     try:
@@ -142,7 +142,7 @@ def decode(content):
 
 
 def write_clips(path, names, clips):
-    """Write one package's clips, so that a reader never sees half a file."""
+    """Write the clips of one package; a reader never sees half a file."""
     bounds = np.cumsum([0] + [len(clip) for clip in clips])
     temporary = Path(f"{path}.tmp")
     with open(temporary, "wb") as file:
@@ -151,7 +151,7 @@ def write_clips(path, names, clips):
 
 
 def read_clips(path):
-    """The clips of one package: a list of (name, samples)."""
+    """Read the clips of one package: a list of (name, samples)."""
     with np.load(path) as data:
         samples, bounds, names = data["samples"], data["bounds"], data["names"]
     return [(str(name), samples[a:b]) for name, a, b in zip(names, bounds, bounds[1:])]
@@ -183,7 +183,7 @@ def main():
     parser.add_argument("--cache", type=Path, required=True, help="folder for packages and decoded audio")
     parser.add_argument("--packages", type=Path, default=PACKAGES)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0, help="decides which clips of a large package are taken")
+    parser.add_argument("--seed", type=int, default=0, help="decides which clips of a large package are used")
     args = parser.parse_args()
     for folder in ("debs", "clips"):
         (args.cache / folder).mkdir(parents=True, exist_ok=True)

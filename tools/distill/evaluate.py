@@ -1,7 +1,7 @@
 """Step 5: compare a student with the teacher on recordings that training never saw.
 
-Windows are those of the product: hop 0.1 s, centred. Without `--student`, only the windows of the validation packages
-are computed and stored, for the trainer to follow (`--cache-val`).
+Windows are those that `edgel3_np.embed` computes by default: hop 0.1 s, centred. Without `--student`, only the windows
+of the validation packages are computed and stored, by which the trainer follows its progress (`--cache-val`).
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgel3_np.melspectrogram import mel_filters
+from edgel3_np.features.mel import mel_filterbank
 
 from .audio import FRONTEND, PACKAGES, read_clips, read_packages
 from .labels import label_clips, read_labels
@@ -25,7 +25,7 @@ MUSIC_AND_SPEECH = {"speech", "music", "drum", "instrument", "bass", None}  # No
 
 
 def windows_of(cache, packages, roles, teacher, mel):
-    """Log-mel spectrograms and the teacher's embeddings of every clip of the packages of some roles.
+    """Compute log-mel spectrograms and the teacher's embeddings of every clip of the packages with some roles.
 
     Yields
     ------
@@ -41,12 +41,12 @@ def windows_of(cache, packages, roles, teacher, mel):
 
 
 def sounding(logmel):
-    """Which windows are not digital silence, on which any two networks agree: (n, 64, 50) -> (n,)."""
+    """Return which windows are not digital silence, on which any two networks agree: (n, 64, 50) -> (n,)."""
     return logmel.any(axis=(1, 2))
 
 
 def cache_validation(path, found, limit):
-    """Write the windows the trainer looks at: an equal part of each clip's that sound, `limit` in all at most."""
+    """Write windows for the trainer: every n-th of those that sound, at most `limit`; return their number."""
     logmel = np.concatenate([item[2][sounding(item[2])] for item in found])
     embedding = np.concatenate([item[3][sounding(item[2])] for item in found])
     step = max(1, -(-len(logmel) // limit))
@@ -57,13 +57,15 @@ def cache_validation(path, found, limit):
 
 
 def report(found, student, labels):
-    """Figures per package, per class, over what is neither speech nor music, and over all; silent windows left out.
+    """Compute figures for each package, each class, all sounds that are neither speech nor music, and all sounds.
+
+    Silent windows are left out.
 
     Parameters
     ----------
     found : list of (package, name, logmel, embedding)
     student : callable
-        From log-mel spectrograms (n, 64, 50) to embeddings (n, dim).
+        Maps log-mel spectrograms (n, 64, 50) to embeddings (n, dim).
     labels : list of (str or None)
         Class of each clip.
 
@@ -89,23 +91,26 @@ def report(found, student, labels):
 
 
 def probes(found, student, labels):
-    """Accuracy of linear probes on the teacher's and on the student's pooled embeddings.
+    """Compute the accuracy of linear probes on the pooled embeddings of the teacher and of the student.
 
     Parameters
     ----------
     found : list of (package, name, logmel, embedding)
     student : callable
     labels : list of (str or None)
-        Class of each clip; None leaves it out.
+        Class of each clip; a clip with None is left out.
 
     Returns
     -------
     figures : dict
-        clips, classes, teacher, student, chance; accuracies averaged over ten divisions into folds.
+        clips, classes, chance; teacher and student: accuracies, averaged over ten divisions into folds; difference_std:
+        the standard deviation of their difference.
     """
     chosen = [i for i, label in enumerate(labels) if label is not None]
     names = np.array([labels[i] for i in chosen])
-    groups = np.array([hashlib.sha256(found[i][2].tobytes()).hexdigest() for i in chosen])  # some files are there twice
+    groups = np.array(
+        [hashlib.sha256(found[i][2].tobytes()).hexdigest() for i in chosen]
+    )  # some packages hold a file twice
     sides = {
         "teacher": np.stack([pooled(found[i][3]) for i in chosen]),
         "student": np.stack([pooled(student(found[i][2])) for i in chosen]),
@@ -125,7 +130,7 @@ def probes(found, student, labels):
 
 
 def load_student(path):
-    """A student from a weight file (run by this package), or from a trainer's checkpoint (run by torch)."""
+    """Load a student from a weight file or from a checkpoint of the trainer; return a function for `report`."""
     if str(path).endswith(".npz"):
         from .network import load_network
 
@@ -158,7 +163,7 @@ def main():
     from .network import fold, load_network
 
     torch.set_num_threads(args.threads)
-    mel = mel_filters(FRONTEND).astype(np.float64)
+    mel = mel_filterbank(FRONTEND).astype(np.float64)
     teacher = fold(load_network(args.teacher))
     found = list(windows_of(args.cache, read_packages(args.packages), args.role, teacher, mel))
     if args.cache_val:

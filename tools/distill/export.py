@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgel3_np.metadata import CONTRACT
-from edgel3_np.output import atomic
-from edgel3_np.weights import Weights, save_weights, to_csr
+from edgel3_np._files import atomic
+from edgel3_np._version import CONTRACT
+from edgel3_np.weights.format import Weights, save_weights
+from edgel3_np.weights.sparse import to_csr
 
 from .network import FRONTEND, Network
 
 
 def averaged(path):
-    """The averaged network of a trainer's checkpoint, dead weights zero, in evaluation mode."""
+    """Read the averaged network of a trainer's checkpoint, with pruned weights zero, in evaluation mode."""
     content = torch.load(path, weights_only=True)
     network = Network(content["filters"])
     network.load_state_dict(content["average"])
@@ -28,7 +29,7 @@ def averaged(path):
 
 
 def to_weights(network, name, provenance, dtype=np.float16):
-    """Turn a torch student into the content of a weight file.
+    """Turn a student in torch into the content of a weight file.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def to_weights(network, name, provenance, dtype=np.float16):
 
 
 def write(path, weights):
-    """Write a weight file, whole or not at all; returns its size in bytes."""
+    """Write a weight file, completely or not at all; return its size in bytes."""
     with atomic(path) as file:
         save_weights(file, weights)
     return os.stat(path).st_size
@@ -76,7 +77,7 @@ def main():
     parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a run")
     parser.add_argument("output", type=Path, help="the npz to write")
     parser.add_argument("--name", default="pico-64")
-    parser.add_argument("--float32", action="store_true", help="keep the kernels' values in single precision")
+    parser.add_argument("--float32", action="store_true", help="store the kernels' values in single precision")
     parser.add_argument("--license", default="MIT")
     parser.add_argument(
         "--citation",

@@ -1,4 +1,4 @@
-"""Classes of held-out clips, for linear probes: `labels.tsv` names them by package and a pattern of the path."""
+"""Classes of held-out clips, for linear probes: `labels.tsv` maps a package and a pattern of the path to a class."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ def read_labels(path=LABELS):
 
 
 def label_clips(names, rules):
-    """The class of each clip by the first rule that fits, or None.
+    """Return the class of each clip by the first rule that matches, or None.
 
     Examples
     --------

@@ -7,34 +7,35 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgel3_np.convert import convert_file
-from edgel3_np.plan import EPSILON
-from edgel3_np.weights import load_weights, to_dense
+from edgel3_np.released.convert import convert_file
+from edgel3_np.weights.format import BATCH_NORM_EPSILON, load_weights
+from edgel3_np.weights.sparse import to_dense
 
 from .audio import FRONTEND
 
 LOGMEL_MEAN, LOGMEL_STD = -24.0, 19.0  # of the training windows
-POOLED = (1, 3, 5)  # convolutions followed by a 2x2 max-pool
+POOLED = (1, 3, 5)  # a 2x2 max-pool follows these convolutions
 
 
 class Network(nn.Module):
-    """The network of the SEA models with any filter counts.
+    """The network of the SEA models with any numbers of filters.
 
-    Input batch norm of one channel; eight 3x3 convolutions, each with batch norm and ReLU; 2x2 max-pools after the
-    second, fourth and sixth; a global max-pool.
+    It has an input batch norm of one channel; eight 3x3 convolutions, each with batch norm and ReLU; 2x2 max-pools
+    after the second, fourth and sixth; and a global max-pool.
 
     Parameters
     ----------
     filters : sequence of 8 int
     bias : bool
-        Give the convolutions a bias. Pointless before a batch norm, so the student trains without; the teacher has one.
+        Whether the convolutions have a bias. Before a batch norm it is redundant, so the student trains without one;
+        the teacher has one.
     """
 
     def __init__(self, filters, bias=False):
         super().__init__()
         self.filters = tuple(filters)
         channels = (1,) + self.filters
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c, eps=EPSILON, momentum=0.02) for c in channels)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c, eps=BATCH_NORM_EPSILON, momentum=0.02) for c in channels)
         self.convs = nn.ModuleList(nn.Conv2d(c, out, 3, padding=1, bias=bias) for c, out in zip(channels, channels[1:]))
 
     def forward(self, logmel):
@@ -48,15 +49,16 @@ class Network(nn.Module):
 
 
 def new_student(filters, mean, std, seed=0):
-    """Make an untrained student whose answers have about the right mean and spread.
+    """Make an untrained student whose embeddings have about the right mean and spread.
 
-    The last batch norm starts there, for a step of Adam moves it by a thousandth, and the teacher's answers are large.
+    The last batch norm starts at those values, because a step of Adam moves it by a thousandth and the teacher's
+    embeddings are large.
 
     Parameters
     ----------
     filters : sequence of 8 int
     mean, std : torch.Tensor [shape=(filters[-1],)]
-        Of the teacher's embedding.
+        Statistics of the teacher's embeddings.
     seed : int
 
     Returns
@@ -70,13 +72,15 @@ def new_student(filters, mean, std, seed=0):
     with torch.no_grad():
         student.norms[0].running_mean.fill_(LOGMEL_MEAN)
         student.norms[0].running_var.fill_(LOGMEL_STD**2)
-        student.norms[-1].weight.copy_(2.0 * std)  # the largest of 48 normal numbers is about 2.2, give or take 0.5
+        student.norms[-1].weight.copy_(
+            2.0 * std
+        )  # the largest of 48 normal numbers is about 2.2, with a standard deviation of 0.5
         student.norms[-1].bias.copy_(mean - 2.2 * 2.0 * std)
     return student.to(memory_format=torch.channels_last)
 
 
 def load_network(path):
-    """Read a network, teacher or exported student, from Keras's h5 or from an npz of this package.
+    """Read a network, teacher or exported student, from a Keras file or from an npz of this package.
 
     Parameters
     ----------
@@ -103,7 +107,7 @@ def load_network(path):
 def fold(network):
     """Fold the batch norms into the convolutions and compile for inference.
 
-    The input norm stays: its shift meets the zero padding, so it cannot be folded.
+    The input norm stays: zero padding follows its shift, so it cannot be folded.
 
     Returns
     -------
@@ -117,18 +121,18 @@ def fold(network):
     run = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval().to(memory_format=torch.channels_last)
     example = torch.zeros(32, 1, FRONTEND.n_mels, FRONTEND.n_frames).contiguous(memory_format=torch.channels_last)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is on its way out, but a third faster here
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated, but a third faster here
         return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(run, example)))
 
 
 def distillation_loss(embedding, target, scale):
-    """Squared error in units of the teacher's spread, plus twice one minus the cosine.
+    """Compute the squared error in units of the teacher's spread, plus twice (1 - cosine).
 
     Parameters
     ----------
     embedding, target : torch.Tensor [shape=(b, dim)]
     scale : torch.Tensor [shape=(dim,)]
-        Standard deviation of the teacher's embedding.
+        Standard deviation of the teacher's embeddings.
 
     Returns
     -------
@@ -139,6 +143,6 @@ def distillation_loss(embedding, target, scale):
 
 
 def count_macs(filters):
-    """Multiplications and additions of the convolutions per window, dense."""
+    """Count the multiply-accumulate operations of the dense convolutions per window."""
     channels, pixels = (1,) + tuple(filters), (3200, 3200, 800, 800, 192, 192, 48, 48)
     return sum(9 * c * out * size for c, out, size in zip(channels, channels[1:], pixels))

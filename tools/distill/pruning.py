@@ -1,12 +1,12 @@
-"""Masks: which weights live. Unstructured, by magnitude, with the share of each layer found by LAMP scores."""
+"""Masks of the weights that are kept: unstructured pruning by magnitude; LAMP scores give the share of each layer."""
 
 import torch
 
 
 def density(progress, start, stop, final):
-    """Share of weights kept at a point of the training: falls from 1 to `final` along a cubic.
+    """Return the share of weights kept at a point of the training, which falls from 1 to `final` along a cubic.
 
-    Zhu and Gupta, "To prune, or not to prune" (2017).
+    The schedule is that of Zhu and Gupta, "To prune, or not to prune" (2017).
 
     Examples
     --------
@@ -20,8 +20,8 @@ def density(progress, start, stop, final):
 def lamp_scores(weight, mask):
     """Score the weights of a layer so that layers can be compared.
 
-    The square of a weight over the sum of the squares of all weights of its layer that are no smaller: Lee et al.,
-    "Layer-adaptive sparsity for the magnitude-based pruning" (2021).
+    A score is the square of a weight over the sum of the squares of all weights of its layer that are no smaller (Lee
+    et al., "Layer-adaptive sparsity for the magnitude-based pruning", 2021).
 
     Parameters
     ----------
@@ -30,24 +30,24 @@ def lamp_scores(weight, mask):
     Returns
     -------
     scores : torch.Tensor [shape=weight.shape]
-        Zero where the mask is.
+        Zero where the mask is zero.
     """
     squares = (weight * mask).square().flatten()
     ascending, order = squares.sort()
-    rest = ascending.flip(0).cumsum(0).flip(0)  # of this one and all larger
+    rest = ascending.flip(0).cumsum(0).flip(0)  # sums of each square and all larger ones
     scores = torch.empty_like(squares)
     scores[order] = ascending / rest.clamp_min(1e-30)
     return scores.view_as(weight)
 
 
 def update_masks(weights, masks, kept):
-    """Shrink the masks so that `kept` weights live in all; the dead stay dead.
+    """Shrink the masks so that they keep `kept` weights together; a pruned weight stays pruned.
 
     Parameters
     ----------
     weights : list of torch.Tensor
     masks : list of torch.Tensor
-        Of ones and zeros; changed in place.
+        Ones and zeros; changed in place.
     kept : int
     """
     alive = sum(int(mask.sum()) for mask in masks)
@@ -60,7 +60,7 @@ def update_masks(weights, masks, kept):
 
 
 def apply_masks(weights, masks):
-    """Set the dead weights to zero."""
+    """Set the pruned weights to zero."""
     with torch.no_grad():
         for weight, mask in zip(weights, masks):
             weight.mul_(mask)

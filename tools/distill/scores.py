@@ -4,7 +4,7 @@ import numpy as np
 
 
 def cosines(embedding, target):
-    """Cosine of each pair of rows: shape (n,). Two zero vectors agree; one does not agree with anything else."""
+    """Compute the cosine of each pair of rows: shape (n,). It is 1 for two zero vectors, 0 if only one is zero."""
     norms = np.linalg.norm(embedding, axis=1) * np.linalg.norm(target, axis=1)
     dots = np.einsum("nd,nd->n", embedding.astype(np.float64), target.astype(np.float64))
     both_zero = ~embedding.any(axis=1) & ~target.any(axis=1)
@@ -12,7 +12,7 @@ def cosines(embedding, target):
 
 
 def agreement(embedding, target):
-    """Mean cosine, 5th percentile of the cosine, median relative error.
+    """Compute the mean of the cosine, its 5th percentile, and the median relative error.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ def agreement(embedding, target):
 
 
 def pooled(embedding):
-    """Mean and standard deviation over a clip's windows: (n, dim) -> (2 * dim,)."""
+    """Compute mean and standard deviation over the windows of a clip: (n, dim) -> (2 * dim,)."""
     return np.concatenate([embedding.mean(axis=0), embedding.std(axis=0)])
 
 
 def probe_accuracy(features, labels, groups, strengths=(0.01, 0.1, 1.0, 10.0), seed=0):
-    """Accuracy of a linear classifier, five-fold cross-validated.
+    """Compute the accuracy of a linear classifier by five-fold cross-validation.
 
-    Ridge regression on one-hot labels, features standardised on the training folds; of the penalties, the one that is
-    best by the same procedure within the training folds is used.
+    The classifier is a ridge regression on one-hot labels; the training folds standardise the features. The penalty is
+    the one that is best by the same procedure within the training folds.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def _cross_validate(features, labels, groups, strengths, rng):
 
 def _ridge(features, labels, queries, strength):
     mean, std = features.mean(axis=0), features.std(axis=0)
-    std = np.where(std > 1e-6 * std.max(), std, np.inf)  # a dimension that says nothing counts for nothing
+    std = np.where(std > 1e-6 * std.max(), std, np.inf)  # a constant dimension gets no weight
     x, q = (features - mean) / std, (queries - mean) / std
     classes, y = np.unique(labels, return_inverse=True)
     onehot = np.eye(len(classes))[y]

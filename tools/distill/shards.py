@@ -1,8 +1,9 @@
-"""Step 2: training windows with the teacher's answers, in shards on disk.
+"""Step 2: make training windows with the teacher's embeddings, in shards on disk.
 
 A shard is two files: `00012.x.npy`, log-mel spectrograms (float16, (windows, 64, 50)), and `00012.y.npy`, the
-teacher's embeddings of just those (float32, (windows, 64)). Its number is its seed. The trainer takes what is there
-and looks for more, so shards can be made while it runs; making them can be stopped and started again.
+teacher's embeddings of the same rounded spectrograms (float32, (windows, 64)). Its number is its seed. The trainer uses
+all shards that it finds and looks for new ones, so they can be made while it runs. This step can be stopped and started
+again.
 """
 
 import argparse
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgel3_np import framing
-from edgel3_np.melspectrogram import mel_bands, mel_filters, melspectrogram
+from edgel3_np.audio.framing import windows
+from edgel3_np.features.log_mel import log_mel_spectrogram
+from edgel3_np.features.mel import mel_bands, mel_filterbank
 
 from .audio import FRONTEND, PACKAGES, SR, read_clips, read_packages
 from .synthetic import coloured_noise, synthetic
@@ -24,7 +26,7 @@ FRONTEND_BATCH = 32
 def random_window(clips, chances, rng):
     """Draw one second of a random clip, at a random speed and with a random equaliser.
 
-    The second may start before the clip and end after it, where there is silence, as at the ends of a recording.
+    The second may start before the clip and end after it, in silence, as windows at the ends of a recording do.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def random_window(clips, chances, rng):
     part = clip[max(start, 0) : max(start + n, 0)]
     window[max(-start, 0) : max(-start, 0) + len(part)] = part
     equalise = rng.random() < 0.4
-    if n != SR or equalise:  # in the Fourier domain both are cheap
+    if n != SR or equalise:  # both are cheap in the Fourier domain
         spectrum = np.fft.rfft(window)
         wanted = np.zeros(SR // 2 + 1, complex)
         keep = min(len(spectrum), len(wanted))
@@ -55,7 +57,7 @@ def random_window(clips, chances, rng):
 
 
 def random_equaliser(rng):
-    """Smooth random gain over frequency, sometimes cutting low or high: shape (4001,)."""
+    """Draw a smooth random gain over frequency, sometimes with low or high frequencies cut: shape (4001,)."""
     f = np.log2(np.maximum(np.arange(SR // 2 + 1), 20.0))
     points = np.linspace(f[0], f[-1], 6)
     gain = np.interp(f, points, rng.normal(0.0, 8.0, 6))  # dB
@@ -67,7 +69,7 @@ def random_equaliser(rng):
 
 
 def mix(window, other, level):
-    """Add `other` at `level` dB relative to `window`'s energy."""
+    """Add `other` at a level in dB relative to the energy of `window`."""
     energy, added = np.sum(window**2), np.sum(other**2)
     if energy == 0 or added == 0:
         return window + other
@@ -75,7 +77,7 @@ def mix(window, other, level):
 
 
 def draw(clips, chances, rng):
-    """One training window: a recording (seven in eight) or a synthetic signal, perhaps mixed and made noisy."""
+    """Draw one training window: a recording (seven times in eight) or a synthetic signal, perhaps mixed or noisy."""
     window = synthetic(SR, rng) if rng.random() < 1 / 8 else random_window(clips, chances, rng)
     if rng.random() < 0.35:
         window = mix(window, random_window(clips, chances, rng), rng.uniform(-30, 10))
@@ -88,9 +90,9 @@ def draw(clips, chances, rng):
 
 
 def load_training_clips(cache, packages):
-    """Clips of the packages whose role is train, and how often to draw each.
+    """Read the clips of the packages for training, and the probability of each.
 
-    Packages count by the square root of their minutes, clips by their length up to ten seconds.
+    Packages are weighted by the square root of their minutes, clips by their length up to ten seconds.
     """
     clips, chances = [], []
     for row in packages:
@@ -104,15 +106,15 @@ def load_training_clips(cache, packages):
     return clips, chances / chances.sum()
 
 
-def log_mel(windows, mel, dtype=np.float16):
-    """Log-mel spectrograms as the product computes them, then rounded to `dtype`: (n, 8000) -> (n, 64, 50)."""
+def log_mel(seconds, mel, dtype=np.float16):
+    """Compute log-mel spectrograms as edgel3_np does, rounded to `dtype`: (n, 8000) -> (n, 64, 50)."""
     bands = mel_bands(mel)
-    parts = [windows[i : i + FRONTEND_BATCH] for i in range(0, len(windows), FRONTEND_BATCH)]
-    return np.concatenate([melspectrogram(part, FRONTEND, bands) for part in parts]).astype(dtype)
+    parts = [seconds[i : i + FRONTEND_BATCH] for i in range(0, len(seconds), FRONTEND_BATCH)]
+    return np.concatenate([log_mel_spectrogram(part, FRONTEND, bands) for part in parts]).astype(dtype)
 
 
 def embed(run, logmel, batch=32):
-    """Embeddings by a torch network: (n, 64, 50) -> (n, dim), float32."""
+    """Compute embeddings with a network in torch: (n, 64, 50) -> (n, dim), float32."""
     import torch
 
     out = []
@@ -124,13 +126,13 @@ def embed(run, logmel, batch=32):
 
 
 def clip_windows(samples, hop=SR // 10):
-    """The windows that the product would embed, hop 0.1 s and centred: shape (n, 8000)."""
-    pieces = framing.windows([np.asarray(samples, np.float64)], SR, hop, SR // 2, 64)
-    return np.concatenate([np.array(piece) for piece in pieces])
+    """Cut the windows that edgel3_np embeds by default, hop 0.1 s and centred: shape (n, 8000)."""
+    batches = windows([np.asarray(samples, np.float64)], SR, hop, SR // 2, 64)
+    return np.concatenate([np.array(batch) for batch in batches])
 
 
 def write_shard(folder, number, logmel, embedding):
-    """Write a shard; the embeddings last, so that a shard that has them is whole."""
+    """Write a shard: the embeddings last, so that a shard that has them is complete."""
     for suffix, array in (("x", logmel), ("y", embedding)):
         temporary = Path(folder) / f"{number:05d}.{suffix}.tmp"
         with open(temporary, "wb") as file:
@@ -139,7 +141,7 @@ def write_shard(folder, number, logmel, embedding):
 
 
 def make_shard(number, size, clips, chances, teacher, mel):
-    """Draw `size` windows with seed `number`: (log-mel spectrograms, teacher's embeddings)."""
+    """Draw `size` windows with seed `number`; return their log-mel spectrograms and the teacher's embeddings."""
     rng = np.random.default_rng(number)
     logmel = log_mel(np.stack([draw(clips, chances, rng) for _ in range(size)]), mel)
     return logmel, embed(teacher, logmel)
@@ -163,7 +165,7 @@ def main():
     torch.set_num_threads(1)
     teacher = fold(load_network(args.teacher))
     clips, chances = load_training_clips(args.cache, read_packages(args.packages))
-    mel = mel_filters(FRONTEND).astype(np.float64)
+    mel = mel_filterbank(FRONTEND).astype(np.float64)
     folder = args.cache / "shards"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(args.first, args.first + args.count * args.step, args.step):

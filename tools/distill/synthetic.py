@@ -1,17 +1,17 @@
-"""Synthetic signals: what no recording has, and every test signal is made of."""
+"""Synthetic signals: sounds that recordings lack, and of which test signals consist."""
 
 import numpy as np
 
 
 def coloured_noise(n, rng):
-    """Noise whose power falls with frequency to a random power from 0 to 2: shape (n,)."""
+    """Draw noise whose power falls as 1 / f ** a, with a random exponent a from 0 to 2: shape (n,)."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     f = np.maximum(np.arange(len(spectrum)), 1.0)
     return np.fft.irfft(spectrum * f ** (-rng.uniform(0.0, 2.0) / 2), n)
 
 
 def harmonics(n, rng):
-    """A tone with overtones, steady or gliding: shape (n,)."""
+    """Draw a tone with overtones, steady or gliding: shape (n,)."""
     low, high = 30.0 / n, 0.45
     start = low * (high / low) ** rng.random()
     stop = start * 2.0 ** rng.uniform(-2, 2) if rng.random() < 0.5 else start
@@ -28,7 +28,7 @@ def harmonics(n, rng):
 
 
 def clicks(n, rng):
-    """Impulses or short bursts, regular or scattered: shape (n,)."""
+    """Draw impulses or short bursts, regular or scattered: shape (n,)."""
     signal = np.zeros(n)
     count = int(rng.integers(1, 30))
     where = np.arange(count) * (n // count) if rng.random() < 0.5 else rng.integers(0, n, count)
@@ -41,7 +41,7 @@ def clicks(n, rng):
 
 
 def synthetic(n, rng):
-    """A random synthetic signal of n samples, with a random envelope: shape (n,), float64."""
+    """Draw a synthetic signal of n samples with a random envelope: shape (n,), float64."""
     signal = (harmonics, harmonics, clicks, coloured_noise)[rng.integers(4)](n, rng)
     t = np.arange(n) / n
     kind = rng.integers(5)

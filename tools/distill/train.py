@@ -1,7 +1,7 @@
-"""Step 3: train a student on the shards and prune it on the way.
+"""Step 3: train a student on the shards and prune it while it trains.
 
-`run/last.pt` holds everything needed to go on after an interruption, `run/best.pt` the best network at its final
-number of weights, `run/curve.tsv` the learning curve. Start it again with the same arguments to go on.
+`run/last.pt` holds everything that is needed to continue after an interruption, `run/best.pt` the best network with its
+final number of weights, `run/curve.tsv` the learning curve. To continue, start it again with the same arguments.
 """
 
 import argparse
@@ -24,7 +24,7 @@ COLUMNS = ["minutes", "windows", "lr", "weights", "loss", "val_cosine", "val_p5"
 
 
 class Pool:
-    """The shards made so far, mapped into memory."""
+    """The shards that exist so far, mapped into memory."""
 
     def __init__(self, folder):
         self.folder, self.names, self.logmels, self.targets = Path(folder), set(), [], []
@@ -39,7 +39,7 @@ class Pool:
                 self.logmels.append(np.load(str(path).replace(".y.", ".x."), mmap_mode="r"))
 
     def draw(self, n, rng):
-        """Random windows: (n, 1, mels, frames) and (n, dim), float32."""
+        """Draw random windows: (n, 1, mels, frames) and (n, dim), float32."""
         shards = rng.integers(len(self.targets), size=n)
         rows = [rng.integers(len(self.targets[shard])) for shard in shards]
         x = np.stack([self.logmels[shard][row] for shard, row in zip(shards, rows)]).astype(np.float32)
@@ -47,14 +47,14 @@ class Pool:
         return torch.from_numpy(x)[:, None].contiguous(memory_format=torch.channels_last), torch.from_numpy(y)
 
     def moments(self):
-        """Mean and standard deviation (at least a thousandth of the largest) of the targets: shapes (dim,)."""
+        """Compute mean and standard deviation (at least a thousandth of the largest) of the targets: shapes (dim,)."""
         targets = np.concatenate(self.targets)
         std = targets.std(axis=0)
         return torch.from_numpy(targets.mean(axis=0)), torch.from_numpy(np.maximum(std, 1e-3 * std.max()))
 
 
 def reestimate_norms(network, pool, rng, windows, size=128):
-    """Put the batch norms' statistics to plain averages over `windows` training windows."""
+    """Set the statistics of the batch norms to plain averages over `windows` training windows."""
     momenta = [norm.momentum for norm in network.norms]
     for norm in network.norms[1:]:
         norm.reset_running_stats()
@@ -70,7 +70,7 @@ def reestimate_norms(network, pool, rng, windows, size=128):
 
 
 def learning_rate(progress, peak):
-    """Linear warm-up over the first two hundredths, then a cosine down to a hundredth of the peak."""
+    """Return the learning rate: linear warm-up for 2 % of the training, then a cosine down to 1 % of the peak."""
     warm = 0.02
     if progress < warm:
         return peak * (0.05 + 0.95 * progress / warm)
@@ -78,7 +78,7 @@ def learning_rate(progress, peak):
 
 
 def new_state(args, mean, std):
-    """Student, its average, masks, optimiser and counters of a run that starts."""
+    """Return the student, its average, the masks, the optimiser and the counters of a new run."""
     student = new_student(args.filters, mean, std, args.seed)
     average = copy.deepcopy(student).requires_grad_(False)
     masks = [torch.ones_like(conv.weight) for conv in student.convs]
@@ -88,7 +88,7 @@ def new_state(args, mean, std):
 
 
 def save_state(path, args, state):
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint, completely or not at all."""
     student, average, masks, optimiser, counters = state
     content = {
         "filters": list(args.filters),
@@ -104,7 +104,7 @@ def save_state(path, args, state):
 
 
 def load_state(path, args, mean, std):
-    """Read a checkpoint: what `new_state` returns."""
+    """Read a checkpoint; return the same as `new_state`."""
     content = torch.load(path, weights_only=True)
     args.filters = content["filters"]
     student, average, _, optimiser, counters = new_state(args, mean, std)
@@ -117,9 +117,9 @@ def load_state(path, args, mean, std):
 
 
 def train_step(student, average, masks, optimiser, batch, scale, decay):
-    """One step of the optimiser; dead weights stay zero. Returns the loss."""
+    """Make one step of the optimiser, after which pruned weights are zero; return the loss."""
     student.train()
-    student.norms[0].eval()  # fixed statistics: its scale and shift are trained
+    student.norms[0].eval()  # its statistics are fixed; its scale and shift are trained
     x, y = batch
     loss = distillation_loss(student(x), y, scale)
     optimiser.zero_grad(set_to_none=True)
@@ -142,7 +142,7 @@ def train(args, pool, val, log):
         As from `parse_arguments`.
     pool : Pool
     val : tuple of np.ndarray
-        Log-mel spectrograms (n, 64, 50) and teacher's embeddings (n, 64) to follow the training by.
+        Log-mel spectrograms (n, 64, 50) and the teacher's embeddings (n, 64), which measure the progress.
     log : callable, str -> None
 
     Returns
@@ -189,7 +189,7 @@ def train(args, pool, val, log):
 
 
 def look(args, state, pool, val, progress):
-    """Score the averaged network on the validation windows, keep it if it is the best: a row of the curve."""
+    """Score the averaged network on the validation windows, save it if it is the best; return a row of the curve."""
     student, average, masks, optimiser, counters = state
     apply_masks([conv.weight for conv in average.convs], masks)
     reestimate_norms(average, pool, np.random.default_rng(0), args.norm_windows)
@@ -211,16 +211,18 @@ def parse_arguments(arguments=None):
     parser.add_argument("--val", type=Path, required=True, help="npz of validation windows, from evaluate --cache-val")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--filters", type=lambda text: [int(f) for f in text.split(",")], required=True)
-    parser.add_argument("--kept", type=int, default=50_000, help="weights of the finished network")
+    parser.add_argument("--kept", type=int, default=50_000, help="non-zero weights of the finished network")
     parser.add_argument("--windows", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--decay", type=float, default=0.998, help="of the averaged weights, per step")
-    parser.add_argument("--prune-start", type=float, default=0.2, help="part of the training done")
+    parser.add_argument("--decay", type=float, default=0.998, help="decay of the averaged weights per step")
+    parser.add_argument("--prune-start", type=float, default=0.2, help="share of the training, from 0 to 1")
     parser.add_argument("--prune-stop", type=float, default=0.65)
-    parser.add_argument("--every", type=float, default=240, help="seconds between looks at the validation windows")
-    parser.add_argument("--norm-windows", type=int, default=3072, help="to re-estimate batch norms at each look")
+    parser.add_argument("--every", type=float, default=240, help="seconds between scores on the validation windows")
+    parser.add_argument(
+        "--norm-windows", type=int, default=3072, help="windows for the statistics of the batch norms at each score"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)

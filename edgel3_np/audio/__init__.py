@@ -1,0 +1,1 @@
+"""From a recording to windows: read, check, resample, cut."""

@@ -1,0 +1,238 @@
+"""Embed collections: every recording of some directories, each into a file of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from numbers import Integral
+from typing import TYPE_CHECKING, Callable
+
+from .._checks import check_whole
+from ..errors import EdgeL3Error
+from ..model import cached_model
+from ..network.threads import check_threads
+from ..pipeline import framing_for
+from ..weights.locate import is_path
+from ..weights.registry import DEFAULT
+from .executors import run_in_processes, run_jobs
+from .find import find_files, in_shard, name_outputs
+from .jobs import Job, Report, embed_file, failed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+
+def embed_files(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None,
+    *,
+    model: str | os.PathLike[str] = DEFAULT,
+    dim: int | None = None,
+    hop_size: float = 0.1,
+    center: bool = True,
+    recursive: bool = True,
+    suffix: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    executor: Executor | None = None,
+    jobs: int = 1,
+    pending: int = 64,
+    threads: int | None = None,
+    resume: bool = True,
+    on_report: Callable[[Report], object] | None = None,
+) -> Generator[Report, None, None]:
+    """Embed a collection of recordings into one npz each, in a tree that mirrors theirs.
+
+    Each npz has the arrays `embedding`, `timestamps` and `provenance` (JSON), and appears whole or not at all. The work
+    starts when the first report is asked for; closing the generator stops it.
+
+    Parameters
+    ----------
+    inputs : str or Path, or iterable of them
+        Files, and directories whose audio files (chosen by extension) are taken. In directories, names with a leading
+        dot are ignored.
+    output_dir : str or Path or None
+        Directory of all outputs; made if missing. None: each output is next to its recording.
+    model : str or Path
+        Name of a model, or path of a weight file, which workers must be able to load as well.
+    dim : int, optional
+        Length of an embedding, as for `load_model`.
+    hop_size : number > 0
+        Seconds between windows, as for `embed`.
+    center : bool
+        Centre windows on their timestamps, as for `embed`.
+    recursive : bool
+        Search subdirectories as well.
+    suffix : str, optional
+        Write `name_suffix.npz` instead of `name.npz`.
+    shard : tuple of int (k, n)
+        Do part k of n, 1 <= k <= n: for n machines that share a collection. The names of outputs decide which part a
+        recording belongs to.
+    executor : concurrent.futures.Executor, optional
+        Where jobs run: a pool of threads or processes, or a cluster. By default they run in this process, one after
+        the other.
+    jobs : int > 0
+        Without an executor: number of worker processes.
+    pending : int > 0
+        Jobs submitted to an executor at a time, at most. Choose at least its number of workers, better twice that.
+    threads : int > 0, optional
+        Threads per recording; by default one with an executor or several jobs, otherwise one per core.
+    resume : bool
+        Skip outputs that were made with the same weights, numeric contract and options from a recording of the same
+        name, size and modification time.
+    on_report : callable, Report -> None, optional
+        Called with each report before it is yielded.
+
+    Yields
+    ------
+    report : Report
+        One per recording, in the order in which they end. A recording that fails is a report, not an exception.
+
+    Raises
+    ------
+    EdgeL3Error
+        An option is not as described, or the model does not exist. Raised by the call itself.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, soundfile
+    >>> folder = tempfile.mkdtemp()
+    >>> soundfile.write(os.path.join(folder, "noise.wav"), np.random.default_rng(0).standard_normal(16000) / 9, 8000)
+    >>> for report in embed_files(folder, os.path.join(folder, "embeddings"), hop_size=0.5):
+    ...     print(report.status, os.path.basename(report.output), report.windows, report.seconds)
+    done noise.npz 4 2.0
+    """
+    check_executor(executor, jobs, pending)
+    _, work, problems = find_jobs(
+        inputs,
+        output_dir,
+        model=model,
+        dim=dim,
+        hop_size=hop_size,
+        center=center,
+        recursive=recursive,
+        suffix=suffix,
+        shard=shard,
+        threads=1 if threads is None and (executor is not None or jobs > 1) else threads,
+        resume=resume,
+    )
+    return reports(work, problems, executor, jobs, pending, on_report)
+
+
+def check_executor(executor, jobs, pending):
+    """Raise `EdgeL3Error` unless these options of `embed_files` are as described there."""
+    check_whole("jobs", jobs)
+    check_whole("pending", pending)
+    if executor is not None and jobs != 1:
+        raise EdgeL3Error(f"jobs: expected 1 with an executor, which has workers of its own, found {jobs}")
+
+
+def find_jobs(
+    inputs,
+    output_dir,
+    *,
+    model=DEFAULT,
+    dim=None,
+    hop_size=0.1,
+    center=True,
+    recursive=True,
+    suffix=None,
+    shard=(1, 1),
+    threads=1,
+    resume=True,
+):
+    """Check the options, list the recordings, and say what is to be done with each.
+
+    The arguments are those of `embed_files`.
+
+    Returns
+    -------
+    count : int
+        Number of jobs.
+    jobs : iterator of Job
+    problems : list of Report
+        Directories that cannot be listed.
+
+    Raises
+    ------
+    EdgeL3Error
+        An option is not as described, or the model does not exist.
+    """
+    model = os.path.abspath(os.fsdecode(model)) if is_path(model) else model
+    cached_model.cache_clear()  # the file may have changed since it was loaded
+    loaded = cached_model(model, dim)
+    framing = framing_for(loaded.network, hop_size, center)
+    check_threads(threads, 1)
+    if not _is_shard(shard):
+        raise EdgeL3Error(f"shard: expected (k, n) with 1 <= k <= n, found {shard!r}")
+    inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
+    found, unreadable = find_files(inputs, recursive)
+    outputs = name_outputs(found, output_dir, suffix)
+    root = None if output_dir is None else os.path.abspath(os.fsdecode(output_dir))
+    chosen = [path for path in found if in_shard(outputs[path], root, shard)]
+
+    def job(path):
+        return Job(
+            input=path,
+            output=outputs[path],
+            root=os.path.dirname(path) if root is None else root,
+            name=found[path].replace(os.sep, "/"),
+            model=model,
+            sha256=loaded.sha256,
+            dim=dim,
+            hop_size=framing.hop_size,
+            center=bool(center),
+            threads=threads,
+            resume=bool(resume),
+        )
+
+    problems = [
+        Report(path, "", "failed", "unreadable", f"{path}: cannot be listed: {why}") for path, why in unreadable.items()
+    ]
+    return len(chosen), map(job, chosen), problems
+
+
+def _is_shard(shard):
+    return (
+        isinstance(shard, tuple)
+        and len(shard) == 2
+        and all(isinstance(value, Integral) for value in shard)
+        and 1 <= shard[0] <= shard[1]
+    )
+
+
+def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None):
+    """Run jobs and yield their reports, after those in `problems`.
+
+    Parameters
+    ----------
+    work : iterator of Job
+        As `find_jobs` returns it.
+    problems : list of Report
+        Likewise.
+    executor, jobs, pending, on_report
+        As for `embed_files`.
+
+    Yields
+    ------
+    report : Report
+    """
+
+    def everything():
+        yield from problems
+        if executor is not None:
+            yield from run_jobs(work, executor, pending)
+            for job in work:  # left over: the executor broke
+                reason = f"{job.input}: not started: the executor accepts no more jobs; run again"
+                yield failed(job, "worker", reason)
+        elif jobs == 1:
+            yield from map(embed_file, work)
+        else:
+            yield from run_in_processes(work, jobs)
+
+    with closing(everything()) as generator:
+        for report in generator:
+            if on_report is not None:
+                on_report(report)
+            yield report

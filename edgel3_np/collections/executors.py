@@ -1,0 +1,158 @@
+"""Run jobs on any `concurrent.futures.Executor`, or in worker processes of this package, any of which may die."""
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from itertools import islice
+
+from .jobs import embed_file, failed
+
+
+def run_jobs(jobs, executor, pending, function=embed_file):
+    """Run jobs on an executor, with a bounded number of them submitted at a time.
+
+    Uses nothing of the executor but `submit`, and nothing of its futures but what `concurrent.futures.wait` needs.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+    executor : concurrent.futures.Executor
+    pending : int > 0
+        Jobs submitted and not finished, at most.
+    function : callable, Job -> Report
+
+    Yields
+    ------
+    report : Report
+        In the order in which jobs end. A job whose worker dies or cannot be reached fails with the kind `worker`. Once
+        the executor accepts no more jobs, the generator ends and the remaining jobs are left in `jobs`.
+    """
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    jobs, running, accepting = iter(jobs), {}, True
+    try:
+        while True:
+            for job in islice(jobs, max(0, pending - len(running)) if accepting else 0):
+                try:
+                    running[executor.submit(function, job)] = job
+                except Exception as error:  # the executor is broken or shut down
+                    accepting = False
+                    yield _lost_worker(job, error)
+                    break
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                try:
+                    report = future.result()
+                except Exception as error:
+                    report = _lost_worker(job, error)
+                yield report
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _lost_worker(job, error):
+    reason = f"{job.input}: the worker was lost: {type(error).__name__}: {error}; run again"
+    return failed(job, "worker", reason)
+
+
+def run_in_processes(jobs, count):
+    """Run jobs in `count` worker processes.
+
+    When a process dies, all jobs that were submitted to its pool are lost, and any of them may be the cause. Each of
+    these suspects runs again, alone in a process of its own; then the remaining jobs continue in a new pool.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+    count : int > 0
+
+    Yields
+    ------
+    report : Report
+        In the order in which jobs end. A job fails with the kind `worker` if its process dies while it runs alone.
+    """
+    jobs, submitted = iter(jobs), {}
+
+    def remember():
+        for job in jobs:
+            submitted[job.input] = job
+            yield job
+
+    while True:
+        suspects = []
+        with process_pool(count) as pool:
+            for report in run_jobs(remember(), pool, 2 * count, embed_file_in_worker):
+                job = submitted.pop(report.input)
+                if report.kind == "worker":
+                    suspects.append(job)
+                else:
+                    yield report
+        for job in suspects:
+            with process_pool(1) as pool:
+                yield from run_jobs([job], pool, 1, embed_file_in_worker)
+        if not suspects:
+            return
+
+
+@contextmanager
+def process_pool(count):
+    """Open a pool of worker processes. When the block raises, they abandon their jobs, clean up and end.
+
+    Parameters
+    ----------
+    count : int > 0
+
+    Yields
+    ------
+    pool : concurrent.futures.ProcessPoolExecutor
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    # Not an Event: its set() would wait for ever for a process that was killed
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with receiver, sender:
+        pool = ProcessPoolExecutor(count, initializer=_start_worker, initargs=(receiver,))
+        try:
+            yield pool
+        except BaseException:
+            sender.send_bytes(b"stop")  # no worker receives it, so all of them see it
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def embed_file_in_worker(job):
+    """Run `embed_file` in a worker process, where SIGTERM interrupts the job: it cleans up, then the process exits."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return embed_file(job)
+    except KeyboardInterrupt:
+        os._exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal would disturb the cleaning up
+    raise KeyboardInterrupt
+
+
+def _start_worker(receiver):
+    """Prepare a worker process: only the parent handles Ctrl-C, which a terminal sends to every process."""
+    import multiprocessing
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = (receiver, multiprocessing.parent_process())
+    threading.Thread(target=_watch, args=arguments, daemon=True).start()
+
+
+def _watch(receiver, parent):
+    """End this process when the parent says so, or when the parent is gone."""
+    while not receiver.poll(1.0) and parent.is_alive():
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

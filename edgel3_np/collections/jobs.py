@@ -1,0 +1,159 @@
+"""One recording of a collection: a `Job` of plain data, which any worker can do, and the `Report` of how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from typing import NamedTuple
+
+from .._version import __version__
+from ..errors import EdgeL3Error
+from ..model import cached_model
+from ..pipeline import SignalStats, embedding_batches, framing_for
+from .find import make_directories, stat_file
+from .results import fingerprint, read_provenance, save_embedding
+
+
+class Job(NamedTuple):
+    """What to do with one recording: picklable, and all that a worker needs.
+
+    Parameters
+    ----------
+    input, output : str
+        Absolute paths.
+    root : str
+        The output directory; if none was given, the directory of the output.
+    name : str
+        Path of the recording relative to the directory that was named, with slashes.
+    model : str
+        Name of a model, or absolute path of a weight file.
+    sha256 : str
+        Of the weight file.
+    dim : int or None
+        Length of an embedding; None stands for the model's default.
+    hop_size : float
+        Seconds between windows.
+    center : bool
+    threads : int or None
+    resume : bool
+    """
+
+    input: str
+    output: str
+    root: str
+    name: str
+    model: str
+    sha256: str
+    dim: int | None
+    hop_size: float
+    center: bool
+    threads: int | None
+    resume: bool
+
+
+class Report(NamedTuple):
+    """How the job of one recording ended.
+
+    Parameters
+    ----------
+    input, output : str
+        Absolute paths.
+    status : str
+        `done`; `skipped`, if the output existed and was made from the same recording with the same weights and
+        options; or `failed`.
+    kind : str or None
+        Of a failure. The recording: `unreadable`, `not audio`, `damaged`, `bad samples`, `empty`, `invalid`, or
+        `changed` (while it was read). The rest: `output` (it cannot be written); `model` (the worker has another one);
+        `worker` (its process died); `unexpected` (a bug in edgel3_np: please report it).
+    reason : str or None
+        Of a failure, in words.
+    remarks : tuple of str
+        Warnings: what is unusual about the recording.
+    windows : int
+        Embeddings written.
+    seconds : float
+        Length of the recording; 0 unless the status is `done`.
+    elapsed : float
+        Seconds that the job took.
+    """
+
+    input: str
+    output: str
+    status: str
+    kind: str | None = None
+    reason: str | None = None
+    remarks: tuple[str, ...] = ()
+    windows: int = 0
+    seconds: float = 0.0
+    elapsed: float = 0.0
+
+
+def embed_file(job):
+    """Embed one recording into one file. This is the function that executors run; running it twice does no harm.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    report : Report
+        Every failure is a report. Only exceptions that are not an `Exception`, such as KeyboardInterrupt, are raised.
+    """
+    start = time.perf_counter()
+    try:
+        report = _embed_file(job)
+    except EdgeL3Error as error:
+        text = str(error)
+        report = failed(job, error.kind, text if job.input in text else f"{job.input}: {text}")
+    except OSError as error:  # errors of reading the recording are EdgeL3Error
+        report = failed(job, "output", f"{job.output}: cannot be written: {error.strerror or error}")
+    except Exception as error:
+        report = failed(job, "unexpected", f"{job.input}: {type(error).__name__}: {error}")
+    return report._replace(elapsed=time.perf_counter() - start)
+
+
+def failed(job, kind, reason):
+    """Return the report of a job that failed."""
+    return Report(job.input, job.output, "failed", kind, reason)
+
+
+def _embed_file(job):
+    model = _load(job)
+    state = _state(job.input)
+    made_from = {**fingerprint(model, job.hop_size, job.center), "input": {"name": job.name, **state}}
+    if job.resume and made_from.items() <= (read_provenance(job.output) or {}).items():
+        return Report(job.input, job.output, "skipped")
+    make_directories(os.path.dirname(job.output), job.root)
+    framing, stats, remarks = framing_for(model.network, job.hop_size, job.center), SignalStats(), []
+
+    def batches():
+        """Yield embeddings, then check the recording: an error here discards the output file."""
+        with closing(embedding_batches(model.network, job.input, None, framing, job.threads, stats)) as embeddings:
+            yield from embeddings
+        if _state(job.input) != state:
+            raise EdgeL3Error(f"{job.input}: the file changed while it was read; run again", kind="changed")
+        remarks.extend(stats.remarks(framing.window))  # raises if there was no sample
+
+    provenance = {"model": model.name, "version": __version__, **made_from}
+    count = save_embedding(job.output, batches(), framing.timestamps, provenance)
+    return Report(job.input, job.output, "done", None, None, tuple(remarks), count, stats.samples / framing.window)
+
+
+def _state(path):
+    """Return the size and the modification time of a recording, by which a change is noticed."""
+    info = stat_file(path)
+    return {"bytes": info.st_size, "mtime_ns": info.st_mtime_ns}
+
+
+def _load(job):
+    """Return the model of a job, or raise `EdgeL3Error` if the worker's weight file is another one."""
+    try:
+        model = cached_model(job.model, job.dim)
+    except EdgeL3Error as error:
+        raise EdgeL3Error(str(error), kind="model") from error
+    if model.sha256 != job.sha256:
+        found = f"found {model.sha256} on this worker"
+        raise EdgeL3Error(f"model {job.model}: expected sha256 {job.sha256}, {found}", kind="model")
+    return model

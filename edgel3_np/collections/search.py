@@ -1,0 +1,337 @@
+"""Search a collection of embeddings for the recordings, or the moments, that are most similar to a query."""
+
+import heapq
+import os
+from contextlib import suppress
+from numbers import Real
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from .._checks import check_whole
+from .._version import CONTRACT
+from ..errors import EdgeL3Error, warn
+from ..model import Model, load_model
+from ..network.threads import one_blas_thread
+from ..weights.locate import is_path
+from .find import find_files, stat_file
+from .results import open_result, read_provenance
+
+APART = 1.0 - 1e-6  # seconds; windows closer than this, their length, contain some of the same sound
+
+
+class Hit(NamedTuple):
+    """A recording, or a moment of one, that is similar to the query.
+
+    Parameters
+    ----------
+    score : float
+        Rank of the hit, from -1 to 1: the cosine of the recording's mean embedding and the query's. In a search for
+        moments it equals `moment`.
+    moment : float
+        Cosine of the query's mean embedding and the most similar single embedding of the recording.
+    time : float
+        Timestamp of that single embedding, seconds.
+    path : str
+        The file of embeddings.
+    """
+
+    score: float
+    moment: float
+    time: float
+    path: str
+
+
+class EmbeddingSpace(NamedTuple):
+    """What embeddings must have in common to be comparable.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the weight file.
+    contract : int
+        Version of the numeric contract.
+    dim : int
+        Length of an embedding.
+    """
+
+    sha256: str
+    contract: int
+    dim: int
+
+
+class Query(NamedTuple):
+    """What is searched for.
+
+    Parameters
+    ----------
+    unit : np.ndarray [shape=(dim,), float64]
+        Mean embedding of the query, scaled to length 1 (zeros stay zeros).
+    space : EmbeddingSpace
+    source : tuple or None
+        Identity of the recording, from `_source_of`.
+    file : tuple
+        Device and inode of the query's file.
+    span : tuple of float
+        First and last timestamp of the part that is asked about, seconds.
+    """
+
+    unit: np.ndarray
+    space: EmbeddingSpace
+    source: Optional[tuple]
+    file: tuple
+    span: tuple
+
+
+def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_problem=None):
+    """Find the recordings of a collection that are most similar to a recording, or to a part of it.
+
+    Query and recordings are represented by the means of their embeddings, and scored by the cosine of the two. A score
+    does not depend on the rest of the collection. Files are read one after the other, in parts, so memory is bounded.
+
+    The query's own recording (the same name, size and modification time, or the same file of embeddings) is never a
+    hit. A search for moments does return moments of it, at least a second from the part that is asked about.
+
+    Parameters
+    ----------
+    query : str or Path
+        A file of embeddings (`.npz`) that `edgel3-np` or `embed_files` wrote; or a recording, which is embedded like
+        the collection's first readable file: with the same model, embedding length, hop and centring.
+    paths : str or Path, or iterable of them
+        Files of embeddings, and directories, which are searched for such files recursively (links that lead out of
+        them and names with a leading dot are ignored). All files must come from one model.
+    top : int > 0
+        Number of hits wanted.
+    at : number or (number, number), optional
+        Ask about this second of the query, or about those from the first to the last, instead of all of it.
+    moments : bool
+        Rank moments, at least a second apart, instead of recordings.
+    model : str, Path or Model, optional
+        Model that embeds the query; needed if the collection's model is not installed under its name.
+    on_problem : callable, EdgeL3Error -> None, optional
+        Called for each file that is skipped because it cannot be read or was not written by `edgel3_np`. By default
+        each such file is an `EdgeL3Warning`.
+
+    Returns
+    -------
+    hits : list of Hit
+        Best first; equal scores by path and time. Shorter than `top` if there are fewer hits.
+
+    Raises
+    ------
+    EdgeL3Error
+        An option is not as described; the query cannot be read; there are no embeddings, or embeddings of several
+        models; the collection's model is not installed, or the installed one differs.
+
+    Warns
+    -----
+    EdgeL3Warning
+        A file is skipped (see `on_problem`), or a query that is a recording is silent or shorter than a window.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, soundfile
+    >>> from edgel3_np import embed_files
+    >>> folder, rng = tempfile.mkdtemp(), np.random.default_rng(0)
+    >>> for name, level in (("loud", 0.1), ("soft", 0.01), ("silence", 0.0)):
+    ...     soundfile.write(os.path.join(folder, f"{name}.wav"), level * rng.standard_normal(16000), 8000)
+    >>> reports = list(embed_files(folder, os.path.join(folder, "embeddings")))
+    >>> for hit in similar(os.path.join(folder, "loud.wav"), os.path.join(folder, "embeddings")):
+    ...     print(f"{hit.score:.1f}", os.path.basename(hit.path))
+    1.0 soft.npz
+    0.7 silence.npz
+    """
+    top = check_whole("top", top)
+    skipped = []
+    report = on_problem or skipped.append
+    query, paths = os.fsdecode(query), [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    files, problems = _find_results(paths)
+    wanted = _read_query(query, at) if query.lower().endswith(".npz") else _embed_query(query, at, files, model)
+    for problem in problems:
+        report(problem)
+    searched = 0
+
+    def hits():
+        nonlocal searched
+        for path in files:
+            try:
+                space, found = _search_file(path, wanted, top, moments)
+            except EdgeL3Error as error:
+                report(error)
+                continue
+            if space != wanted.space:
+                raise EdgeL3Error(
+                    f"{path}: expected embeddings of one model, {describe(wanted.space)}, found {describe(space)}; "
+                    "search directories of one model at a time"
+                )
+            searched += 1
+            yield from found
+
+    best = heapq.nsmallest(top, hits(), key=lambda hit: (-hit.score, hit.path, hit.time))
+    for problem in skipped:
+        warn(str(problem))
+    if not searched:
+        raise _nothing_found(paths)
+    return best
+
+
+def embedding_space(provenance, path, found=None):
+    """Return the `EmbeddingSpace` of a file of embeddings, from its provenance.
+
+    Parameters
+    ----------
+    provenance : dict
+    path : str
+        Of the file, for messages.
+    found : int, optional
+        Length of the embeddings in the file, which must be the one that the provenance says.
+
+    Raises
+    ------
+    EdgeL3Error
+        The provenance is incomplete or wrong (kind `damaged`).
+    """
+    options, sha256, contract = (provenance.get(key) for key in ("options", "weights_sha256", "contract"))
+    dim = options.get("dim") if isinstance(options, dict) else None
+    if not (isinstance(sha256, str) and isinstance(contract, int) and isinstance(dim, int)):
+        what = "a provenance with weights_sha256, contract and options.dim"
+        raise EdgeL3Error(f"{path}: expected {what}, found none", kind="damaged")
+    if found not in (None, dim):
+        what = f"embeddings of length {dim}, as the provenance says"
+        raise EdgeL3Error(f"{path}: expected {what}, found {found}", kind="damaged")
+    return EmbeddingSpace(sha256, contract, dim)
+
+
+def describe(space):
+    """Return an `EmbeddingSpace` in words, for messages."""
+    return f"length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
+
+
+def _find_results(paths):
+    """Return the files of embeddings, in order and as they are to be shown, and an error for each that is skipped."""
+    files, problems = {}, []
+    for entry in map(os.fsdecode, paths):
+        found, unreadable = find_files([entry], suffixes={".npz"})
+        folder = os.path.join(os.path.realpath(entry), "") if os.path.isdir(entry) else None
+        for absolute, below in found.items():
+            shown = os.path.join(entry, below) if folder else entry
+            if folder and os.path.islink(absolute) and not os.path.realpath(absolute).startswith(folder):
+                what = "expected a file inside this directory, found a link that leads out of it"
+                problems.append(EdgeL3Error(f"{shown}: {what}"))
+            else:
+                files.setdefault(absolute, shown)
+        problems += [EdgeL3Error(f"{path}: cannot be listed: {reason}") for path, reason in unreadable.items()]
+    return list(files.values()), problems
+
+
+def _search_file(path, query, top, moments):
+    """Return the `EmbeddingSpace` of a file, and its hits: none unless that is the query's space."""
+    with open_result(path) as result, one_blas_thread():
+        space = embedding_space(result.provenance, path, result.dim)
+        return space, list(_hits(path, result, query, top, moments)) if space == query.space else []
+
+
+def _hits(path, result, query, top, moments):
+    """Yield the hits in one file: the recording, or its best moments."""
+    own = query.source is not None and query.source == _source_of(result.provenance)
+    own = own or result.file == query.file
+    cosines, total = [], np.zeros(result.dim)
+    for batch in result.embedding:
+        batch = batch.astype(np.float64)  # (b, dim)
+        lengths = np.sqrt(np.einsum("ij,ij->i", batch, batch))
+        cosines.append(batch @ query.unit / np.where(lengths > 0, lengths, 1.0))
+        total += batch.sum(axis=0)
+    cosines, times = np.concatenate(cosines), result.timestamps()
+    if not moments:
+        best = int(cosines.argmax())
+        score = float(total @ query.unit / (np.linalg.norm(total) or 1.0))
+        if not own:
+            yield Hit(score, float(cosines[best]), float(times[best]), path)
+        return
+    left = cosines.copy()  # -inf where a moment is taken or excluded
+    if own:
+        left[(times > query.span[0] - APART) & (times < query.span[1] + APART)] = -np.inf
+    for _ in range(top):
+        best = int(left.argmax())
+        if left[best] == -np.inf:
+            return
+        yield Hit(float(cosines[best]), float(cosines[best]), float(times[best]), path)
+        left[np.abs(times - times[best]) < APART] = -np.inf
+
+
+def _read_query(path, at):
+    """Return the `Query` for a file of embeddings."""
+    with open_result(path) as result:
+        embedding, timestamps = np.concatenate(list(result.embedding)), result.timestamps()
+        space = embedding_space(result.provenance, path, result.dim)
+        unit, span = _mean_of(embedding, timestamps, at, path)
+        return Query(unit, space, _source_of(result.provenance), result.file, span)
+
+
+def _embed_query(path, at, files, model):
+    """Return the `Query` for a recording, embedded like the first of the files that can be read."""
+    for first in files:
+        provenance = read_provenance(first)
+        with suppress(EdgeL3Error):
+            space = embedding_space(provenance or {}, first)
+            break
+    else:
+        raise _nothing_found(files)
+    name = provenance.get("model") if model is None else model
+    try:
+        if model is None and is_path(name):  # an untrusted file does not decide which file is opened
+            raise EdgeL3Error("expected a model's name, found a path")
+        loaded = name if isinstance(name, Model) else load_model(name, space.dim)
+    except EdgeL3Error as error:
+        what = f"cannot embed the query like this file, with {name!r}: {error}"
+        raise EdgeL3Error(f"{first}: {what}; or name the model that made it") from error
+    here = EmbeddingSpace(loaded.sha256, CONTRACT, loaded.dim)
+    if space != here:
+        raise EdgeL3Error(
+            f"{first}: expected embeddings from the {loaded.name} at hand ({describe(here)}), found {describe(space)}; "
+            "embed the collection again, or name the model that made it"
+        )
+    options = provenance["options"]
+    embedding, timestamps = loaded.embed(path, hop_size=options.get("hop_size"), center=options.get("center"))
+    unit, span = _mean_of(embedding, timestamps, at, path)
+    info = stat_file(path)
+    source = os.path.basename(path), info.st_size, info.st_mtime_ns
+    return Query(unit, space, source, (info.st_dev, info.st_ino), span)
+
+
+def _mean_of(embedding, timestamps, at, path):
+    """Return the mean of the embeddings that `at` asks about, scaled to length 1, and their first and last timestamp.
+
+    The span is infinite if `at` is None.
+    """
+    span, chosen = (-np.inf, np.inf), slice(None)
+    if at is not None:
+        ends = at if isinstance(at, (tuple, list)) else (at, at)
+        if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends) or ends[0] > ends[1]:
+            raise EdgeL3Error(f"at: expected a time in seconds, or the first and the last, found {at!r}")
+        chosen = np.flatnonzero((timestamps >= ends[0]) & (timestamps <= ends[1]))
+        if not len(chosen):
+            chosen = np.abs(timestamps - (ends[0] + ends[1]) / 2).argmin()[np.newaxis]
+        span = float(timestamps[chosen[0]]), float(timestamps[chosen[-1]])
+        if span[1] < ends[0] - APART or span[0] > ends[1] + APART:
+            found = f"found {at!r}, and windows from {timestamps[0]:g} to {timestamps[-1]:g} s"
+            raise EdgeL3Error(f"at: expected a time within {path}, {found}")
+    mean = embedding[chosen].mean(axis=0, dtype=np.float64)
+    with one_blas_thread():
+        return mean / (np.linalg.norm(mean) or 1.0), span
+
+
+def _source_of(provenance):
+    """Return which recording embeddings are from, as name, size and modification time; None if unknown."""
+    source = provenance.get("input")
+    if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+        return None
+    return os.path.basename(source["name"]), source.get("bytes"), source.get("mtime_ns")
+
+
+def _nothing_found(paths):
+    """Return the error that there is nothing to search."""
+    where = ", ".join(map(os.fsdecode, paths)) or "no files"
+    what = "expected embeddings (npz), found none; make them with `edgel3-np RECORDINGS -o DIRECTORY`"
+    return EdgeL3Error(f"{where}: {what}")

@@ -1,0 +1,245 @@
+"""`edgel3-np INPUT ...`: embed audio files and directories of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import closing, nullcontext
+
+from .._files import printable
+from .._version import CONTRACT, __version__
+from ..collections.embed import find_jobs, reports
+from ..errors import EdgeL3Error
+from ..weights.locate import PATH_VARIABLE
+from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
+from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
+from .options import COMMANDS, add_embedding_options, shard, whole_number
+from .progress import Totals, display
+
+PROGRAM = "edgel3-np"
+OPENL3_NAMING = {"input_repr": "mel256", "content_type": "music"}  # options that replace --model, and their defaults
+EDGEL3_NAMING = {"model_type": "sparse", "emb_dim": 512, "retrain_type": "ft", "model_sparsity": "95.45"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the embed command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default `sys.argv[1:]`.
+
+    Returns
+    -------
+    code : int
+        0: every file is embedded; 1: some fail; 2: wrong usage, or no such model; 255: there are no audio files; 130:
+        interrupted; 141: nobody reads the output.
+    """
+    return finish(PROGRAM, lambda: _run_embed(arguments))
+
+
+def _run_embed(arguments):
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.list_models:
+        return print_models()
+    if not options.inputs:
+        parser.error("expected at least one INPUT: an audio file, or a directory of audio files")
+    with wrong_usage():
+        count, jobs, problems = _find_jobs(options)
+        manifest = open(options.manifest, "a", encoding="utf-8") if options.manifest else nullcontext()  # noqa: SIM115
+    with manifest as lines:
+        if count or problems:
+            return embed_collection(options, count + len(problems), jobs, problems, lines)
+    tell(PROGRAM, f"no audio files in {', '.join(map(printable, options.inputs))}")
+    return NO_INPUTS
+
+
+def _find_jobs(options):
+    return find_jobs(
+        options.inputs,
+        options.output_dir,
+        model=model_name(options),
+        dim=options.dim,
+        hop_size=options.hop_size,
+        center=not options.no_centering,
+        recursive=options.recursive,
+        suffix=options.suffix,
+        shard=options.shard,
+        threads=options.threads or (1 if options.jobs > 1 else None),
+        resume=options.resume,
+    )
+
+
+def embed_collection(options, count, jobs, problems, manifest=None):
+    """Do jobs, show how far they are, and print a summary.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        From `build_parser`.
+    count : int
+        Reports to expect.
+    jobs : iterator of Job
+    problems : list of Report
+        As `find_jobs` returns them.
+    manifest : text file, optional
+        Receives a line of JSON for each report.
+
+    Returns
+    -------
+    code : int
+        0: every file is embedded; 1: some fail.
+    """
+    totals = Totals()
+    shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
+    try:
+        with display(count, shown) as (update, say), closing(reports(jobs, problems, jobs=options.jobs)) as done:
+            for report in done:
+                totals.add(report)
+                _print_report(report, options, manifest, say)
+                update(totals)
+                if options.strict and report.status == "failed":
+                    break
+    except KeyboardInterrupt as interrupt:
+        text = f"interrupted; every file that is done is whole: {totals.summary()}"
+        raise KeyboardInterrupt(text) from interrupt
+    if not options.quiet or totals.kinds:
+        tell(PROGRAM, totals.summary())
+    return FAILED if totals.kinds else OK
+
+
+def _print_report(report, options, manifest, say):
+    line = json.dumps(report._asdict())
+    if manifest:
+        print(line, file=manifest, flush=True)
+    if options.json:
+        print(line, flush=True)
+    if report.status == "failed":
+        say(f"failed: {printable(report.reason)}")
+    elif not options.quiet:
+        for remark in report.remarks:
+            say(f"{printable(report.input)}: warning: {remark}")
+
+
+def build_parser():
+    """Build the parser of the embed command's options."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Embed audio files: each becomes an npz file with the arrays embedding (t, dim) and timestamps "
+        "(t,), in seconds.",
+        epilog="Other commands, each with its own --help: "
+        + "; ".join(f"`{PROGRAM} {name}`: {purpose}" for name, purpose in COMMANDS.items())
+        + ". (To embed a file of such a name, write ./plot.) Exit codes: 0 all files are embedded, 1 some fail, 2 "
+        "wrong usage or no such model, 255 no audio files, 130 interrupted, 141 nobody reads the output. Models are "
+        f"looked up in the directories of {PATH_VARIABLE}, then in the package, then where `{PROGRAM} install` puts "
+        "them.",
+        allow_abbrev=False,
+    )
+    _add_files(parser.add_argument)
+    add_embedding_options(parser.add_argument)
+    version = f"{PROGRAM} {__version__} (numeric contract {CONTRACT})"
+    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--list-models", action="store_true", help=argparse.SUPPRESS)
+    _add_collections(parser.add_argument_group("collections").add_argument)
+    _add_model_names(parser)
+    return parser
+
+
+def _add_files(add):
+    add("inputs", nargs="*", metavar="INPUT", help="audio file, or directory whose audio files are embedded")
+    add("-r", "--recursive", action="store_true", help="embed the audio files of subdirectories as well")
+    add(
+        "-o",
+        "--output-dir",
+        metavar="DIR",
+        help="directory for the outputs, in a tree like that of the inputs (default: next to each input); it is made "
+        "if it is missing",
+    )
+    add("-x", "--suffix", metavar="TEXT", help="write <name>_TEXT.npz instead of <name>.npz")
+
+
+def _add_collections(add):
+    add("-j", "--jobs", type=whole_number(), default=1, metavar="N", help="processes, each of which embeds one file")
+    add("--threads", type=whole_number(), metavar="N", help="threads per file (default: one per core; with --jobs, 1)")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="skip an input whose output was made from the same file with the same weights and options (the default)",
+    )
+    add("--shard", type=shard, default=(1, 1), metavar="K/N", help="embed part K of N: one part on each of N machines")
+    add("--manifest", metavar="FILE", help="append a line of JSON for each file (input, output, status, reason, ...)")
+    add("--json", action="store_true", help="print the same lines on stdout")
+    add("--strict", action="store_true", help="stop at the first file that fails")
+    add(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show progress (default: if stderr is a terminal): a bar if tqdm is installed, otherwise lines",
+    )
+    add("-q", "--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_model_names(parser):
+    add = parser.add_argument_group("OpenL3's options for a model, instead of --model").add_argument
+    add("-i", "--input-repr", choices=list(OPENL3_FRONTENDS), help="spectrogram (default: mel256)")
+    add("-c", "--content-type", choices=["music", "env"], help="audio that the model is trained on (default: music)")
+    add = parser.add_argument_group(
+        "edgel3's options for a released model, instead of --model",
+        "If one of them is given, the others have these defaults.",
+    ).add_argument
+    add("-mtype", "--model-type", choices=["sea", "sparse"], help="kind of model (default: sparse)")
+    add(
+        "-e",
+        "--emb-dim",
+        type=int,
+        choices=[512, 256, 128, 64],
+        help="length of a sea model's embeddings (default: 512)",
+    )
+    add(
+        "-retrain",
+        "--retrain-type",
+        choices=["ft", "kd"],
+        help="how a sparse model is trained: fine-tuned or by knowledge distillation (default: ft)",
+    )
+    add(
+        "-sp",
+        "--model-sparsity",
+        choices=["95.45", "53.5", "63.5", "72.3", "87.0"],
+        help="per cent of a sparse model's weights that are zero (default: 95.45)",
+    )
+
+
+def model_name(options):
+    """Return the name or path of the model that the options name, in one of three ways."""
+    openl3, edgel3 = (
+        {key: getattr(options, key) for key in naming if getattr(options, key) is not None}
+        for naming in (OPENL3_NAMING, EDGEL3_NAMING)
+    )
+    if (options.model is not None) + bool(openl3) + bool(edgel3) > 1:
+        model = ["--model"] if options.model is not None else []
+        found = ", ".join([*model, *(f"--{key.replace('_', '-')}" for key in sorted({**openl3, **edgel3}))])
+        raise EdgeL3Error(f"expected one way to name a model: --model, OpenL3's options or edgel3's; found {found}")
+    if openl3:
+        return openl3_name(**{**OPENL3_NAMING, **openl3})
+    if edgel3:
+        from ..compat.edgel3 import edgel3_name  # here: a copy may have no `compat`
+
+        chosen = {**EDGEL3_NAMING, **edgel3}
+        sparsity = float(chosen["model_sparsity"])
+        return edgel3_name(chosen["model_type"], chosen["emb_dim"], chosen["retrain_type"], sparsity)
+    return DEFAULT if options.model is None else options.model
+
+
+def print_models():
+    """Print a line for each installed model; return the exit code."""
+    from ..diagnostics.environment import describe_models  # here: a copy may have no `diagnostics`
+
+    for model in describe_models():
+        if "error" in model:
+            facts = f"not usable: {model['error']}"
+        else:
+            facts = f"{model['sr']:6} Hz {'/'.join(map(str, model['dims'])):>8}-d {model['bytes']:9} bytes"
+        print(f"{model['name']:18} {facts}  {model['path']}")
+    return OK

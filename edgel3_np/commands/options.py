@@ -1,0 +1,105 @@
+"""What can be typed: the commands, the argparse types of their options, and the options that several commands share."""
+
+import argparse
+import re
+
+from .._checks import check_seconds, check_whole
+from ..errors import EdgeL3Error
+from ..weights.registry import DEFAULT
+
+COMMANDS = {  # first words that name a command; with any other first word, `edgel3-np` embeds
+    "bench": "time models on this machine, step by step and layer by layer",
+    "info": "show versions, hardware and installed models",
+    "install": "download released models and convert them",
+    "plot": "draw a recording and its embeddings",
+    "similar": "find the recordings and moments of a collection that are most similar to one",
+    "verify": "check that the installed models compute the right numbers",
+}
+TIME_SPAN = re.compile(r"(\d+\.?\d*)(?:-(\d+\.?\d*))?")
+
+
+def whole_number(low=1, high=None):
+    """An argparse type: a whole number from `low` to `high`, both included."""
+
+    def parse(text):
+        return _checked(check_whole, text, int, low, high)
+
+    return parse
+
+
+def whole_numbers(low=1, high=None):
+    """An argparse type: whole numbers from `low` to `high`, separated by commas, as a list."""
+    parse_one = whole_number(low, high)
+    return lambda text: [parse_one(part) for part in text.split(",")]
+
+
+def seconds(text):
+    """An argparse type: a positive number of seconds."""
+    return _checked(check_seconds, text, float)
+
+
+def shard(text):
+    """An argparse type: `K/N`, part K of N, as a tuple of two ints."""
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"expected K/N with 1 <= K <= N, such as 2/8, found {text!r}")
+    return int(part), int(parts)
+
+
+def time_span(text):
+    """An argparse type: a time in seconds, `9`, as a float; or the first and the last, `7-9`, as a tuple of floats."""
+    found = TIME_SPAN.fullmatch(text)
+    ends = tuple(float(end) for end in found.groups() if end is not None) if found else ()
+    if not ends or ends[0] > ends[-1]:
+        raise argparse.ArgumentTypeError(
+            f"expected a time in seconds such as 9, or the first and the last such as 7-9, found {text!r}"
+        )
+    return ends if len(ends) == 2 else ends[0]
+
+
+def _checked(check, text, convert, *bounds):
+    """Convert and check a text. An error says what is expected and what is typed; argparse names the option."""
+    try:
+        value = convert(text)
+    except ValueError:
+        value = text  # not a number: the check refuses it
+    try:
+        return check("option", value, *bounds)
+    except EdgeL3Error as error:
+        expected = str(error).partition(": ")[2].rpartition(", found ")[0]
+        raise argparse.ArgumentTypeError(f"{expected}, found {text!r}") from error
+
+
+def add_embedding_options(add):
+    """Add the options that say how to embed: model, length of an embedding, hop and centring.
+
+    Parameters
+    ----------
+    add : callable
+        The method `add_argument` of a parser or of a group.
+    """
+    add("-m", "--model", metavar="NAME|PATH", help=f"name of a model, or path of a weight file (default: {DEFAULT})")
+    add(
+        "-as",
+        "--dim",
+        "--audio-embedding-size",
+        type=whole_number(),
+        metavar="N",
+        help="length of an embedding, for models that have several",
+    )
+    add(
+        "-t",
+        "--hop-size",
+        "--audio-hop-size",
+        type=seconds,
+        default=0.1,
+        metavar="S",
+        help="seconds between windows (default: %(default)s)",
+    )
+    add(
+        "-n",
+        "--no-centering",
+        "--no-audio-centering",
+        action="store_true",
+        help="start window i at the time i * hop, instead of centring it there",
+    )

@@ -1,0 +1,1 @@
+"""Versions and hardware, correctness of models, and timing: what `info`, `verify` and `bench` report."""

@@ -1,0 +1,207 @@
+"""Check a model: its weight file, its numbers, and that an embedding depends on nothing but the sound."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .._files import read_file
+from ..errors import EdgeL3Error
+from ..features.log_mel import log_mel_spectrogram
+from ..model import build_model
+from ..network.reference import reference_embedding
+from ..network.threads import one_blas_thread
+from ..pipeline import framing_for
+from ..stream import Stream
+from ..weights.format import load_weights
+from ..weights.locate import find_model
+from ..weights.npz import parse_header
+from ..weights.registry import BUNDLED_SHA256, is_bundled
+
+FILE_SR = 44100  # Hz, of generated sound
+HOP = 0.1  # seconds
+TOLERANCE = 5e-5  # relative to the largest value of an embedding
+MAX_GOLDEN_BYTES = 1 << 16
+
+
+class Check(NamedTuple):
+    """One check of one model.
+
+    Parameters
+    ----------
+    what : str
+        What is checked.
+    ok : bool
+    found : str
+        What is found, and what is allowed.
+    """
+
+    what: str
+    ok: bool
+    found: str
+
+
+def check_model(model):
+    """Check a model: its weight file, its numbers, and that they depend neither on threads nor on blocks.
+
+    The weight file is read once.
+
+    Parameters
+    ----------
+    model : str
+        Name or path.
+
+    Yields
+    ------
+    check : Check
+        The generator stops when later checks would be meaningless.
+
+    Examples
+    --------
+    >>> [check.ok for check in check_model("pico-64")]
+    [True, True, True, True, True]
+    """
+    try:
+        path = find_model(model)
+        weights = load_weights(path)
+        file_check = _check_file(model, weights.sha256)
+        yield file_check
+        if not file_check.ok:
+            return
+        built = build_model(weights)
+        numbers = compare_with_float64(built, weights, path)
+        for key, what in (("difference", "network against float64"), ("golden", "embedding against the golden one")):
+            if numbers[key] is not None:  # most models come without a golden embedding
+                found = f"relative difference {numbers[key]:.1e}, allowed {numbers['limit']:.0e}"
+                yield Check(what, numbers[key] <= numbers["limit"], found)  # false of NaN
+        yield from _check_same_bytes(built)
+    except EdgeL3Error as error:
+        yield Check("model", False, str(error))
+
+
+def _check_file(model, sha256):
+    """Check that a weight file is the one that comes with this version, if a model of that name does."""
+    bundled = is_bundled(model, sha256)
+    if bundled is None:
+        found = "not one of those that come with this version"
+    elif bundled:
+        found = "the one that came with this version"
+    else:
+        found = f"expected {BUNDLED_SHA256[model]}; install the package again"
+    return Check("weight file", bundled is not False, f"sha256 {sha256}, {found}")
+
+
+def _check_same_bytes(model):
+    """Check that an embedding has the same bytes on one thread, on two threads, and in a stream."""
+    n_windows = 2 * framing_for(model.network, HOP, True).batch + 1  # both threads have work
+    sound = synthesise(FILE_SR, max(1.0, HOP * n_windows))
+    one, two = (model.embed(sound, FILE_SR, hop_size=HOP, threads=threads) for threads in (1, 2))
+    with Stream(model, FILE_SR, hop_size=HOP) as stream:
+        parts = list(stream.over(np.array_split(sound, 7)))
+    streamed = [np.concatenate(arrays) for arrays in zip(*parts)]
+    for what, other in (("2 threads against 1", two), ("stream against the whole", streamed)):
+        same = all(a.tobytes() == b.tobytes() for a, b in zip(one, other))
+        yield Check(what, same, "the same bytes" if same else f"other bytes, in {len(one.embedding)} windows")
+
+
+def synthesise(sr=FILE_SR, seconds=4.0):
+    """Generate a sweep with noise, the same every time.
+
+    Parameters
+    ----------
+    sr : int > 0
+        Sampling rate, Hz.
+    seconds : float > 0
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(int(sr * seconds),), float64]
+        From -1 to 1.
+
+    Examples
+    --------
+    >>> synthesise(8000, 1.0).shape
+    (8000,)
+    """
+    t = np.arange(int(sr * seconds)) / sr
+    noise = np.random.default_rng(0).standard_normal(len(t))
+    return 0.5 * np.sin(2 * np.pi * (100 + 200 * t) * t) + 0.05 * np.clip(noise, -5, 5)
+
+
+def compare_with_float64(model, weights, path):
+    """Compare a model's embedding of a second of generated sound with float64 computations.
+
+    Parameters
+    ----------
+    model : Model
+        Built from `weights`.
+    weights : Weights
+    path : str, Path or Traversable
+        The weight file, next to which `read_golden` looks. It is not opened.
+
+    Returns
+    -------
+    numbers : dict
+        Largest differences, relative to the largest value of an embedding. `difference`: from the float64 reference
+        network on the same log-mel spectrogram. `golden`: of the whole pipeline, from the golden embedding; None if the
+        model has none. `limit`: the largest value allowed for both.
+
+    Raises
+    ------
+    EdgeL3Error
+        The embedding is not finite, or the file of the golden embedding is damaged.
+    """
+    network = model.network
+    sound = synthesise(model.sr, 1.0)
+    found = model.embed(sound, model.sr, center=False).embedding[0]
+    with one_blas_thread():
+        log_mel = log_mel_spectrogram(sound[np.newaxis], network.frontend, network.bands)[0]
+        expected = reference_embedding(log_mel, weights, network.pool_grid)
+    golden = read_golden(path, model.dim)
+    return {
+        "difference": _relative_difference(found, expected),
+        "golden": None if golden is None else _relative_difference(found, golden),
+        "limit": TOLERANCE,
+    }
+
+
+def _relative_difference(found, expected):
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def read_golden(path, dim):
+    """Read the golden embedding of a model: the tests' oracle computed it, in float64, from `synthesise(sr, 1.0)`.
+
+    Parameters
+    ----------
+    path : str, Path or Traversable
+        The weight file, `<name>.npz`; the golden embedding is `<name>.golden.npy` next to it.
+    dim : int
+        Length of an embedding.
+
+    Returns
+    -------
+    golden : np.ndarray [shape=(dim,), float32] or None
+        None if there is no such file.
+
+    Raises
+    ------
+    EdgeL3Error
+        The file is not a plain npy file of `dim` float32 numbers.
+    """
+    path = Path(path) if isinstance(path, str) else path
+    path = path.parent.joinpath(os.path.splitext(path.name)[0] + ".golden.npy")
+    if not path.is_file():
+        return None
+    content = read_file(path, MAX_GOLDEN_BYTES)
+    try:
+        dtype, shape, start = parse_header(content)
+    except ValueError as error:
+        raise EdgeL3Error(f"{path}: expected an npy file, found {error}; install the model again") from error
+    if (dtype, shape, len(content)) != ("<f4", (dim,), start + 4 * dim):
+        raise EdgeL3Error(
+            f"{path}: expected {dim} numbers of dtype <f4, found {len(content) - start} bytes of dtype {dtype}, "
+            f"shape {shape}; install the model again"
+        )
+    return np.frombuffer(content, dtype, offset=start)

@@ -1,0 +1,1 @@
+"""From windows to log-mel spectrograms: the front ends of the originals."""

@@ -1,0 +1,1 @@
+"""From log-mel spectrograms to embeddings: eight convolutions and a maximum."""

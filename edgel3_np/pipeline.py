@@ -1,0 +1,149 @@
+"""From audio to embeddings: the steps of the pipeline, one after the other, batch by batch."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ._checks import check_bool, check_seconds
+from .audio.framing import Framing, hop_length, windows
+from .audio.reading import open_audio
+from .audio.resample import resample
+from .errors import EdgeL3Error
+from .features.log_mel import log_mel_spectrogram
+from .network.forward import forward, workspace
+from .network.threads import check_threads, in_order, one_blas_thread, spread
+
+if TYPE_CHECKING:  # NumPy 1.19 has no such module
+    from numpy.typing import NDArray
+
+# A batch is a few microbatches, so that windows that overlap share their frames. It is smaller where windows lie far
+# apart, because the samples under a batch are in memory
+MICROBATCHES, BATCH_SAMPLES = 2, 1 << 19
+
+
+class Embedding(NamedTuple):
+    """Embeddings of a recording, or of a part of it.
+
+    Parameters
+    ----------
+    embedding : np.ndarray [shape=(t, dim), float32]
+        One vector per window.
+    timestamps : np.ndarray [shape=(t,), float64]
+        Seconds: the middle of each window if windows are centred, otherwise its start.
+    """
+
+    embedding: NDArray[np.float32]
+    timestamps: NDArray[np.float64]
+
+
+def framing_for(network, hop_size, center):
+    """Check `hop_size` and `center`, and return the `Framing` for a network."""
+    window, hop_size = network.frontend.sr, check_seconds("hop_size", hop_size)
+    hop = hop_length(hop_size, window)
+    batch = max(1, min(MICROBATCHES * network.microbatch, BATCH_SAMPLES // hop))
+    return Framing(window, hop, hop_size, window // 2 if check_bool("center", center) else 0, batch)
+
+
+def embed_audio(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
+    """Embed audio with a planned network; `edgel3_np.embed` describes the arguments.
+
+    Returns
+    -------
+    embedding : Embedding
+    remarks : list of str
+        What is unusual about the audio. The caller warns.
+    """
+    framing, stats = framing_for(network, hop_size, center), SignalStats()
+    embedding = np.concatenate(list(embedding_batches(network, audio, sr, framing, threads, stats)))
+    return Embedding(embedding, framing.timestamps(len(embedding))), stats.remarks(framing.window)
+
+
+def embedding_batches(network, audio, sr, framing, threads, stats):
+    """Embed audio batch by batch.
+
+    Parameters
+    ----------
+    network : Network
+    audio, sr, threads
+        As for `edgel3_np.embed`.
+    framing : Framing
+    stats : SignalStats
+        Gathers facts about the signal as it passes.
+
+    Yields
+    ------
+    embedding : np.ndarray [shape=(b, dim), float32]
+        In order. The BLAS stays at one thread until this generator is exhausted or closed.
+    """
+    spare = []  # workspaces that are not in use
+
+    def embed_batch(numbered):
+        number, batch = numbered
+        try:
+            work = spare.pop()  # one step: threads cannot get the same one
+        except IndexError:
+            work = workspace(network)
+        embedding = embed_windows(network, batch, work, framing.hop, number * framing.batch)  # (b, dim)
+        spare.append(work)
+        return embedding
+
+    with one_blas_thread() as active, open_audio(audio, sr) as (audio_sr, blocks):
+        threads = check_threads(threads, active)
+        batches = windows_of(network, blocks, audio_sr, framing, stats)
+        head = list(islice(batches, 2))
+        if len(head) == network.microbatch == 1:  # one window only: the threads share the strips of each layer
+            with spread(threads) as apply:
+                yield embed_windows(network, head[0], workspace(network, threads), framing.hop, apply=apply)
+        else:
+            threads = threads if len(head) > 1 else 1
+            yield from in_order(embed_batch, enumerate(chain(head, batches)), threads)
+
+
+def windows_of(network, blocks, sr, framing, stats):
+    """Cut a signal of any rate into windows: yields (b, window), or None for each pause in `blocks`."""
+    mono = stats.watch(resample(blocks, sr, network.frontend.sr))
+    return windows(mono, framing.window, framing.hop, framing.pad_left, framing.batch)
+
+
+def embed_windows(network, batch, work, hop, first=0, apply=map):
+    """Embed windows that lie `hop` samples apart and are numbered from `first` on: (b, window) -> (b, dim)."""
+    log_mel = log_mel_spectrogram(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
+    embedding = forward(network, log_mel, work, apply, first)
+    if not np.isfinite(embedding).all():
+        raise EdgeL3Error("model: expected finite embeddings, found overflow: the weights look corrupt or untrained")
+    return embedding
+
+
+class SignalStats:
+    """Facts about a signal, gathered as it passes: its length, and whether there is any sound in it."""
+
+    def __init__(self):
+        self.samples, self.sound = 0, False
+
+    def watch(self, blocks):
+        """Pass the blocks through."""
+        for block in blocks:
+            if block is not None:
+                self.samples += len(block)
+                self.sound = self.sound or bool(block.any())
+            yield block
+
+    def remarks(self, window):
+        """Return what is unusual about the whole signal: a list of texts.
+
+        Raises
+        ------
+        EdgeL3Error
+            There are no samples.
+        """
+        if not self.samples:
+            raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed", kind="empty")
+        remarks = []
+        if self.samples < window:
+            remarks.append(f"audio: {self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
+        if not self.sound:
+            remarks.append("audio: every sample is zero; silence was embedded")
+        return remarks

@@ -1,0 +1,1 @@
+"""A picture of a recording and its embeddings. Needs matplotlib (extra `plot`)."""

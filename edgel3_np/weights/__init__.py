@@ -1,0 +1,1 @@
+"""From weight files to arrays: nothing in a file is trusted."""

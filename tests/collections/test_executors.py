@@ -1,0 +1,175 @@
+"""Jobs on executors: how many are submitted, what is lost, and how worker processes end."""
+
+import os
+import signal
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children
+
+import pytest
+import soundfile
+
+from edgel3_np.collections import executors
+from edgel3_np.collections.embed import find_jobs
+from edgel3_np.collections.executors import embed_file_in_worker, process_pool, run_in_processes, run_jobs
+from edgel3_np.collections.jobs import Job, Report
+
+posix = pytest.mark.skipif(os.name != "posix", reason="only POSIX has signals")
+
+
+def make_jobs(count):
+    """Return an iterator of jobs whose inputs are "0", "1", ..."""
+    return iter([Job(str(i), f"{i}.npz", "/", str(i), "m", "0", None, 0.1, True, 1, True) for i in range(count)])
+
+
+def done(job):
+    return Report(job.input, job.output, "done")
+
+
+class InThrees(Executor):
+    """Runs jobs once three of them wait, and accepts only so many."""
+
+    def __init__(self, accepted=99):
+        self.accepted, self.submitted = accepted, []
+
+    def submit(self, function, job):
+        if len(self.submitted) == self.accepted:
+            raise RuntimeError("cannot schedule new futures")
+        future = Future()
+        self.submitted.append((future, function, job))
+        waiting = [each for each in self.submitted if not each[0].done()]
+        if len(waiting) == 3:
+            for other, function, job in waiting:
+                other.set_result(function(job))
+        return future
+
+
+def test_every_job_is_reported_once():
+    with ThreadPoolExecutor(3) as pool:
+        reports = list(run_jobs(make_jobs(20), pool, 4, done))
+    assert sorted(int(report.input) for report in reports) == list(range(20))
+    assert {report.status for report in reports} == {"done"}
+    assert list(run_jobs(iter([]), pool, 4, done)) == []  # a closed pool, but nothing to submit
+
+
+def test_the_function_is_embed_file_by_default(monkeypatch):
+    executor = InThrees()
+    reports = run_jobs(make_jobs(3), executor, 3)
+    assert {report.kind for report in reports} == {"model"}  # there is none named m
+    assert {function for _, function, _ in executor.submitted} == {executors.embed_file}
+
+
+def test_no_more_than_pending_jobs_are_submitted():
+    executor = InThrees()
+    jobs = make_jobs(9)
+    reports = run_jobs(jobs, executor, 3, done)
+    assert next(reports).status == "done"
+    assert len(executor.submitted) == 3 and len(list(jobs)) == 6  # the others have not even been asked for
+    reports.close()
+
+
+def test_a_worker_that_is_lost_is_a_report():
+    class Losing(Executor):
+        def submit(self, function, job):
+            future = Future()
+            if job.input == "1":
+                future.set_exception(BrokenProcessPool("a process died"))
+            else:
+                future.set_result(function(job))
+            return future
+
+    reports = sorted(run_jobs(make_jobs(3), Losing(), 2, done))
+    assert [report.kind for report in reports] == [None, "worker", None]
+    assert reports[1].reason == "1: the worker was lost: BrokenProcessPool: a process died; run again"
+
+
+def test_jobs_that_an_executor_does_not_accept_are_left():
+    jobs = make_jobs(9)
+    reports = list(run_jobs(jobs, InThrees(accepted=3), 5, done))
+    assert [report.kind for report in reports].count("worker") == 1 and len(reports) == 4
+    assert "RuntimeError: cannot schedule new futures" in next(r.reason for r in reports if r.kind)
+    assert [job.input for job in jobs] == ["4", "5", "6", "7", "8"]
+
+
+def test_closing_cancels_what_is_submitted():
+    class Waiting(Executor):
+        futures = []
+
+        def submit(self, function, job):
+            future = Future()
+            self.futures.append(future)
+            if len(self.futures) == 1:
+                future.set_result(function(job))
+            return future
+
+    executor = Waiting()
+    reports = run_jobs(make_jobs(9), executor, 4, done)
+    next(reports)
+    reports.close()
+    assert [future.cancelled() for future in executor.futures] == [False, True, True, True]
+
+
+# Worker processes of this package
+
+
+@pytest.fixture
+def work(tmp_path, sweep, small_npz):
+    """Jobs of five short recordings."""
+    for i in range(5):
+        soundfile.write(tmp_path / f"{i}.wav", sweep[i:], 8000)
+    return find_jobs(tmp_path, tmp_path / "out", model=small_npz, hop_size=0.5)[1]
+
+
+def test_processes_do_every_job_and_end(work, tmp_path):
+    reports = list(run_in_processes(work, 2))
+    assert sorted(os.path.basename(report.input) for report in reports) == [f"{i}.wav" for i in range(5)]
+    assert {report.status for report in reports} == {"done"} and len(os.listdir(tmp_path / "out")) == 5
+    assert active_children() == []
+
+
+def test_leaving_early_ends_the_processes(work):
+    reports = run_in_processes(work, 2)
+    next(reports)
+    assert len(active_children()) == 2
+    reports.close()
+    assert active_children() == []
+
+
+@posix
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_block_that_raises_interrupts_the_workers(error):
+    start = time.monotonic()
+    with pytest.raises(error), process_pool(1) as pool:
+        pool.submit(time.sleep, 60)
+        assert pool.submit(os.getpid) and active_children()
+        raise error
+    assert time.monotonic() - start < 30 and active_children() == []
+
+
+@posix
+def test_ctrl_c_is_for_the_parent_only():
+    with process_pool(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        os.kill(pid, signal.SIGINT)
+        assert pool.submit(os.getpid).result() == pid
+
+
+@posix
+def test_sigterm_interrupts_a_job_only_while_it_runs(monkeypatch):
+    """The job cleans up as for Ctrl-C; then the process ends, here only in name."""
+    exits, before = [], signal.getsignal(signal.SIGTERM)
+
+    def interrupted(job):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    monkeypatch.setattr(executors, "embed_file", interrupted)
+    monkeypatch.setattr(executors.os, "_exit", exits.append)
+    try:
+        embed_file_in_worker(None)
+        assert exits == [1] and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        monkeypatch.setattr(executors, "embed_file", lambda job: f"{job} done")
+        assert embed_file_in_worker("a") == "a done" and exits == [1]
+    finally:
+        signal.signal(signal.SIGTERM, before)

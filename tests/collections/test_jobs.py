@@ -1,0 +1,128 @@
+"""The job of one recording, as a worker runs it."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+
+from edgel3_np.collections import jobs
+from edgel3_np.collections.embed import find_jobs
+from edgel3_np.collections.jobs import Job, Report, embed_file, failed
+from edgel3_np.collections.results import read_provenance
+
+
+@pytest.fixture
+def job(tmp_path, sweep, small_npz):
+    """The job of one recording in a subdirectory."""
+    (tmp_path / "sounds" / "sub").mkdir(parents=True)
+    soundfile.write(tmp_path / "sounds" / "sub" / "a.wav", sweep, 8000)
+    count, work, problems = find_jobs(tmp_path / "sounds", tmp_path / "out", model=small_npz, hop_size=0.5)
+    assert (count, problems) == (1, [])
+    return next(work)
+
+
+def test_a_job_is_plain_data(job, tmp_path, small_model, small_npz):
+    assert job == Job(
+        input=str(tmp_path / "sounds" / "sub" / "a.wav"),
+        output=str(tmp_path / "out" / "sub" / "a.npz"),
+        root=str(tmp_path / "out"),
+        name="sub/a.wav",
+        model=str(small_npz),
+        sha256=small_model.sha256,
+        dim=None,
+        hop_size=0.5,
+        center=True,
+        threads=1,
+        resume=True,
+    )
+    assert {type(value) for value in job} <= {str, float, bool, int, type(None)}
+    assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_hops_of_numpy_are_plain_numbers_in_jobs(tmp_path, small_npz):
+    (tmp_path / "a.wav").touch()
+    _, work, _ = find_jobs(tmp_path / "a.wav", None, model=small_npz, hop_size=np.float64(0.5), center=np.bool_(True))
+    job = next(work)
+    assert (type(job.hop_size), job.hop_size, job.center is True) == (float, 0.5, True)
+    assert job.root == str(tmp_path)  # without an output directory, that of the output
+
+
+def test_a_job_and_its_report(job, small_model):
+    report = embed_file(job)
+    expected = small_model.embed(job.input, hop_size=0.5)
+    assert report[:6] == (job.input, job.output, "done", None, None, ())
+    assert (report.windows, report.seconds) == (len(expected.embedding), 17003 / 8000) and report.elapsed > 0
+    assert pickle.loads(pickle.dumps(report)) == report
+    with np.load(job.output) as archive:
+        assert archive["embedding"].tobytes() == expected.embedding.tobytes()
+    again = embed_file(job)
+    assert again._replace(elapsed=0.0) == Report(job.input, job.output, "skipped")
+    assert embed_file(job._replace(resume=False)).status == "done"
+
+
+def test_fields_of_a_report_keep_their_names_and_order():
+    """Manifests of earlier versions are read by these names."""
+    assert Report._fields == (
+        "input", "output", "status", "kind", "reason", "remarks", "windows", "seconds", "elapsed"
+    )  # fmt: skip
+    assert Report("a", "b", "done")[3:] == (None, None, (), 0, 0.0, 0.0)
+
+
+def test_provenance_says_what_the_embeddings_were_made_from(job, small_model):
+    embed_file(job)
+    found = read_provenance(job.output)
+    info = os.stat(job.input)
+    assert found.pop("version") and found.pop("contract") > 0
+    assert found == {
+        "model": "small",
+        "weights_sha256": small_model.sha256,
+        "options": {"dim": 16, "hop_size": 0.5, "center": True},
+        "input": {"name": "sub/a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns},
+    }
+
+
+def test_reasons_of_failures_name_the_file(job, monkeypatch):
+    os.unlink(job.input)
+    report = embed_file(job)
+    assert (report.status, report.kind) == ("failed", "unreadable") and report.reason.startswith(f"{job.input}: ")
+
+    for error, kind, reason in (
+        (jobs.EdgeL3Error("audio: too odd", "bad samples"), "bad samples", f"{job.input}: audio: too odd"),
+        (jobs.EdgeL3Error(f"{job.input}: odd"), "invalid", f"{job.input}: odd"),
+        (OSError(28, "No space left on device"), "output", f"{job.output}: cannot be written: No space left on device"),
+        (ZeroDivisionError("oh"), "unexpected", f"{job.input}: ZeroDivisionError: oh"),
+    ):
+        monkeypatch.setattr(jobs, "_embed_file", lambda job, error=error: (_ for _ in ()).throw(error))
+        assert embed_file(job)[:5] == (job.input, job.output, "failed", kind, reason)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupts_are_not_reports(job, monkeypatch, error):
+    monkeypatch.setattr(jobs, "_embed_file", lambda job: (_ for _ in ()).throw(error()))
+    with pytest.raises(error):
+        embed_file(job)
+
+
+def test_a_failed_job(job):
+    assert failed(job, "worker", "gone") == Report(job.input, job.output, "failed", "worker", "gone", (), 0, 0.0, 0.0)
+
+
+def test_a_failure_keeps_the_old_output(job):
+    os.makedirs(os.path.dirname(job.output))
+    with open(job.output, "wb") as file:
+        file.write(b"old")
+    soundfile.write(job.input, np.zeros(0), 8000)
+    report = embed_file(job)
+    assert (report.status, report.kind) == ("failed", "empty")
+    assert os.listdir(os.path.dirname(job.output)) == ["a.npz"]
+    with open(job.output, "rb") as file:
+        assert file.read() == b"old"
+
+
+def test_a_worker_with_another_model_says_so(job):
+    report = embed_file(job._replace(sha256="0" * 64))
+    assert report.kind == "model" and "expected sha256 000" in report.reason
+    report = embed_file(job._replace(model="/no/such.npz"))
+    assert report.kind == "model" and "/no/such.npz" in report.reason

@@ -1,0 +1,106 @@
+"""One way to end a command, whatever ends it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgel3_np
+from edgel3_np import EdgeL3Error
+from edgel3_np.commands import ending
+from edgel3_np.commands.ending import UsageError, finish, wrong_usage
+
+
+def fail(error):
+    raise error
+
+
+def test_the_works_own_exit_code(capsys):
+    assert [finish("p", lambda code=code: code) for code in (0, 1, 255)] == [0, 1, 255]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (EdgeL3Error("hop_size: expected ..."), 1, "p: hop_size: expected ...\n"),
+        (EdgeL3Error("a.npz: expected ...", kind="damaged"), 1, "p: a.npz: expected ...\n"),
+        (OSError(28, "No space left on device"), 1, "p: [Errno 28] No space left on device\n"),
+        (OSError(2, "No such file or directory", "a.wav"), 1, "p: a.wav: No such file or directory\n"),
+        (OSError(2, "No such file or directory", b"\xff.wav"), 1, "p: \\udcff.wav: No such file or directory\n"),
+        (UsageError("no such model"), 2, "p: no such model\n"),
+        (EdgeL3Error("a\x1b[31m\nb: expected ..."), 1, "p: a\\x1b[31m\\nb: expected ...\n"),
+        (KeyboardInterrupt(), 130, "p: interrupted\n"),
+        (KeyboardInterrupt("interrupted after 3 files"), 130, "p: interrupted after 3 files\n"),
+    ],
+    ids=repr,
+)
+def test_errors_are_one_line_and_an_exit_code(error, code, message, capsys):
+    assert finish("p", lambda: fail(error)) == code
+    assert capsys.readouterr() == ("", message)
+
+
+def test_what_is_said_after_an_interrupt(capsys):
+    assert finish("p", lambda: fail(KeyboardInterrupt()), "interrupted; nothing is written") == ending.INTERRUPTED
+    assert capsys.readouterr().err == "p: interrupted; nothing is written\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), SystemExit(2), MemoryError()], ids=repr)
+def test_all_else_passes_through(error):
+    with pytest.raises(type(error)):
+        finish("p", lambda: fail(error))
+
+
+@pytest.mark.parametrize("error", [EdgeL3Error("no such model"), OSError(2, "No such file or directory", "m.jsonl")])
+def test_errors_that_are_wrong_usage(error, capsys):
+    def work():
+        with wrong_usage():
+            raise error
+
+    assert finish("p", work) == ending.USAGE
+    assert capsys.readouterr().err in ("p: no such model\n", "p: m.jsonl: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [(EdgeL3Error("x"), 2), (EdgeL3Error("x", kind="damaged"), 1), (OSError(5, "Input/output error"), 1)],
+)
+def test_wrong_usage_of_one_kind(error, code):
+    def work():
+        with wrong_usage("invalid"):
+            raise error
+
+    assert finish("p", work) == code
+
+
+def test_wrong_usage_of_a_block_without_error():
+    with wrong_usage():
+        pass
+    with pytest.raises(ZeroDivisionError), wrong_usage():
+        raise ZeroDivisionError
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as POSIX has them")
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+@pytest.mark.parametrize("flush", [True, False])
+@pytest.mark.parametrize("end", ["return 0", "raise SystemExit(0)"])
+def test_nobody_reads(closed, flush, end):
+    """The exit code says so, whether the print fails or what it leaves in a buffer; and Python adds no message."""
+    code = (
+        "import sys\n"
+        "from edgel3_np.commands.ending import finish\n"
+        "def work():\n"
+        f"    print('text', file=sys.{closed}, flush={flush})\n"
+        f"    {end}\n"
+        "sys.exit(finish('p', work))\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, closed: write}
+    environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+    environment.pop("PYTHONUNBUFFERED", None)
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, timeout=100, **pipes)
+    os.close(write)
+    assert ran.returncode == ending.NO_READER and not ran.stdout and not ran.stderr

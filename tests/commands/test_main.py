@@ -1,0 +1,152 @@
+"""Which command a command line is handed to, and parts that a copy of the package lacks."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import edgel3_np
+from edgel3_np.commands import bench, ending, openl3, options
+from edgel3_np.commands.main import main
+
+LACKING = {  # a command, and a part of the package that it needs
+    "bench": "diagnostics",
+    "info": "diagnostics",
+    "install": "released",
+    "plot": "plotting",
+    "similar": "collections",
+    "verify": "diagnostics",
+    "embed": "collections",
+}
+
+
+def run_python(*arguments, **more):
+    environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+    environment.pop("PYTHONUNBUFFERED", None)  # with which argparse ignores that nobody reads its help
+    flags = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 100, **more}
+    return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], env=environment, **flags)
+
+
+@pytest.mark.parametrize("name", options.COMMANDS)
+def test_a_first_word_names_a_command(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert stopped.value.code == 0 and capsys.readouterr().out.startswith(f"usage: edgel3-np {name} ")
+
+
+def test_without_such_a_word_it_is_the_embed_command(capsys):
+    for arguments in (["--help"], ["-h", "plot"], ["./plot", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 0
+        out = capsys.readouterr().out
+        assert out.startswith("usage: edgel3-np [-h]") and "INPUT" in out
+        assert all(f"`edgel3-np {name}`: " in re.sub(r"\s+", " ", out) for name in options.COMMANDS)
+
+
+def test_the_arguments_of_the_process(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["edgel3-np", "info", "--json"])
+    assert main() == ending.OK
+    assert json.loads(capsys.readouterr().out)["environment"]["edgel3_np"] == edgel3_np.__version__
+    arguments = ["info", "--json"]
+    assert main(arguments) == ending.OK and arguments == ["info", "--json"]  # left alone
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_commands_that_a_copy_lacks_say_so(name, monkeypatch, capsys):
+    part = LACKING[name]
+    for module in [module for module in sys.modules if f"{module}.".startswith(f"edgel3_np.{part}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, f"edgel3_np.{part}", None)
+    monkeypatch.delitem(sys.modules, f"edgel3_np.commands.{name}", raising=False)
+    assert main(["--help"] if name == "embed" else [name, "--help"]) == ending.USAGE
+    out, err = capsys.readouterr()
+    expected = f"edgel3-np: the command {name} is not in this copy, which lacks its part {part}; install edgel3_np\n"
+    assert (out, err) == ("", expected)
+
+
+def test_a_package_of_others_that_is_missing_is_no_such_case(monkeypatch):
+    from edgel3_np.commands import info
+
+    def absent():
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    monkeypatch.setattr(info, "environment", absent)
+    with pytest.raises(ModuleNotFoundError, match="numpy"):
+        main(["info"])
+
+
+def test_as_a_program(tmp_path, sweep, small_npz):
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, sweep, 8000)
+    version = run_python("-m", "edgel3_np", "--version")
+    assert version.returncode == 0 and edgel3_np.__version__ in version.stdout
+    assert "Exit codes" in run_python("-m", "edgel3_np", "--help").stdout
+    done = run_python("-m", "edgel3_np", sound, "--model", small_npz)
+    assert (done.returncode, done.stdout) == (0, "") and (tmp_path / "a.npz").is_file()
+    assert run_python("-m", "edgel3_np").returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [["edgel3_np.bench"], ["edgel3_np", "bench"]])
+def test_both_ways_to_start_the_bench(arguments, small_npz):
+    ran = run_python("-m", *arguments, "-m", small_npz, "--plan", "-r", "1", "--json")
+    assert ran.returncode == 0 and ran.stderr == f"edgel3-np bench: timing {small_npz} ...\n"
+    assert [report["model"] for report in json.loads(ran.stdout)["reports"]] == ["small"]
+    ran = run_python("-m", *arguments, "--json", "--md")
+    assert ran.returncode == 2 and ran.stderr.startswith("usage: edgel3-np bench ")
+
+
+def test_the_bench_can_be_called_by_its_old_name():
+    from edgel3_np.bench import main as old_name
+
+    assert old_name is bench.main
+
+
+def test_openl3s_command_line_as_a_program(tmp_path):
+    ran = run_python("-m", "edgel3_np.openl3", "video", "a.mp4")
+    assert ran.returncode == 2 and "which is not in this package" in ran.stderr
+    ran = run_python("-m", "edgel3_np.openl3", "audio", "--help")
+    assert ran.returncode == 0 and "--input-repr" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "typed, handed_over",
+    [
+        (["audio", "a.wav"], ["a.wav"]),
+        (["a.wav", "b.wav"], ["a.wav", "b.wav"]),
+        (["audio", "a.wav", "-i", "linear"], ["a.wav", "-i", "linear"]),
+        (["-i", "mel128", "a.wav"], ["-i", "mel128", "a.wav"]),
+        (["audio", "audio"], ["audio"]),
+        ([], []),
+    ],
+)
+def test_openl3s_command_line(typed, handed_over, monkeypatch):
+    seen = []
+    monkeypatch.setattr(openl3.embed, "main", lambda arguments: seen.append(arguments) or 0)
+    assert openl3.main(typed) == 0 and seen == [["--input-repr", "mel256", *handed_over]]
+
+
+def test_openl3_has_only_audio_here(capsys):
+    for modality in ("image", "video"):
+        assert openl3.main([modality, "a.mp4"]) == ending.USAGE
+        assert f"openl3: expected audio, found {modality}, which is not in this package" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as POSIX has them")
+@pytest.mark.parametrize(
+    "arguments", [["info"], ["--list-models"], ["--json", "a.wav", "b.wav"], ["--help"], ["verify"], ["similar", "-h"]]
+)
+def test_nobody_reads_the_output(arguments, tmp_path, sweep):
+    """As in `edgel3-np info | head -1`."""
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, sweep, 8000)
+    read, write = os.pipe()
+    os.close(read)
+    ran = run_python("-m", "edgel3_np", *arguments, stdout=write, cwd=tmp_path)
+    os.close(write)
+    assert ran.returncode == ending.NO_READER and "Traceback" not in ran.stderr and "Broken" not in ran.stderr

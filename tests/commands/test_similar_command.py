@@ -1,0 +1,114 @@
+"""The similar command: `edgel3-np similar QUERY DIR ...`."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import edgel3_np
+from edgel3_np._version import CONTRACT
+from edgel3_np.collections.results import save_embedding
+from edgel3_np.collections.search import similar
+from edgel3_np.commands.main import main
+
+DIM = 5
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Forty files of embeddings in nested folders: a list of paths."""
+    rng, paths = np.random.default_rng(0), []
+    for number in range(40):
+        embedding = np.maximum(0, rng.standard_normal((rng.integers(1, 60), DIM)) + rng.standard_normal(DIM))
+        paths.append(tmp_path / "c" / f"{number % 3}" / "d" / f"{number:02}.npz")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        provenance = {
+            "model": "m",
+            "weights_sha256": "a" * 64,
+            "contract": CONTRACT,
+            "options": {"dim": DIM, "hop_size": 0.1, "center": True},
+            "input": {"name": f"{number:02}.wav", "bytes": 1, "mtime_ns": 2},
+        }
+        times = lambda count, first: np.arange(first, first + count) * 0.1  # noqa: E731
+        save_embedding(paths[-1], [embedding.astype(np.float32)], times, provenance)
+    return paths
+
+
+@pytest.fixture
+def recordings(small_npz, sweep, tmp_path):
+    """Three recordings and a folder of their embeddings: hop 0.25 s, not centred."""
+    rng = np.random.default_rng(3)
+    for name, signal in (("sweep", sweep), ("noise", rng.standard_normal(16000) / 9), ("back", sweep[::-1])):
+        soundfile.write(tmp_path / f"{name}.wav", signal, 8000)
+    options = {"model": small_npz, "hop_size": 0.25, "center": False}
+    for report in edgel3_np.embed_files(tmp_path, tmp_path / "c", **options):
+        assert report.status == "done"
+    return tmp_path
+
+
+def test_hits_are_printed(collection, tmp_path, capsys):
+    query = str(collection[0])
+    assert main(["similar", query, str(tmp_path / "c"), "--top", "3"]) == 0
+    out, err = capsys.readouterr()
+    hits = similar(query, tmp_path / "c", top=3)
+    lines = out.splitlines()
+    assert err == "" and lines[0].split() == ["score", "moment", "time", "file"] and len(lines) == 4
+    for line, hit in zip(lines[1:], hits):
+        assert line.split() == [f"{hit.score:.4f}", f"{hit.moment:.4f}", f"{hit.time:.2f}", "s", hit.path]
+    assert main(["similar", query, str(tmp_path / "c"), "--json", "--moments", "--at", "0.1-0.3", "--top", "4"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert found == [hit._asdict() for hit in similar(query, tmp_path / "c", at=(0.1, 0.3), moments=True, top=4)]
+
+
+def test_exit_codes(collection, tmp_path, capsys):
+    query, folder = str(collection[0]), tmp_path / "c"
+    (folder / "0" / "bad\x1b[31m.npz").write_text("x")
+    assert main(["similar", query, str(folder)]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 11 and err.count("passed over: ") == 1
+    assert "\x1b" not in out + err and "bad\\x1b[31m.npz" in err
+    assert main(["similar", query, str(tmp_path / "missing")]) == 2
+    soundfile.write(tmp_path / "a.wav", np.ones(100), 8000)
+    assert main(["similar", str(tmp_path / "a.wav"), str(folder)]) == 2
+    assert "cannot embed the query like this file, with 'm'" in capsys.readouterr().err
+    for arguments in (
+        ["similar"],
+        ["similar", query],
+        ["similar", query, str(folder), "--at", "x"],
+        ["similar", query, str(folder), "--top", "0"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+
+
+def test_an_unreadable_query(recordings, small_npz, capsys):
+    (recordings / "text.wav").write_text("no sound")
+    arguments = [str(recordings / "c"), "-m", str(small_npz)]
+    assert main(["similar", str(recordings / "text.wav"), *arguments]) == 1
+    assert main(["similar", str(recordings / "missing.wav"), *arguments]) == 1
+    assert main(["similar", str(recordings / "sweep.wav"), *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("edgel3-np similar: ") == 2 and len(out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("change", ["cut", "missing", "foreign"])
+def test_a_query_of_embeddings_that_is_damaged_is_not_wrong_usage(collection, tmp_path, capsys, change):
+    query = tmp_path / "query.npz"
+    if change == "cut":
+        query.write_bytes(collection[0].read_bytes()[:-30])
+    elif change == "foreign":
+        np.savez(query, x=np.ones(3))
+    assert main(["similar", str(query), str(tmp_path / "c")]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"edgel3-np similar: {query}: ")
+
+
+def test_an_interrupt(collection, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgel3_np.commands.similar.similar", interrupt)
+    assert main(["similar", str(collection[0]), str(tmp_path / "c")]) == 130
+    assert capsys.readouterr().err == "edgel3-np similar: interrupted\n"

@@ -1,0 +1,136 @@
+import builtins
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgel3_np import list_models, load_model
+from edgel3_np.diagnostics import checks
+from edgel3_np.diagnostics.checks import check_model, compare_with_float64, read_golden, synthesise
+from edgel3_np.model import build_model
+from edgel3_np.network import threads
+from edgel3_np.weights.format import load_weights, save_weights
+from edgel3_np.weights.locate import PATH_VARIABLE, find_model
+
+
+def compare(model):
+    """What `compare_with_float64` finds for a model, given by name or path."""
+    path = find_model(model)
+    weights = load_weights(path)
+    return compare_with_float64(build_model(weights), weights, path)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A directory that is searched first, with a copy of the bundled model and its golden embedding."""
+    path = list_models()["pico-64"]
+    for suffix in (".npz", ".golden.npy"):
+        shutil.copy(path.with_suffix(suffix), tmp_path)
+    monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def test_the_weight_file_is_read_once(folder, monkeypatch):
+    opened, open_file = [], builtins.open
+    monkeypatch.setattr(
+        builtins, "open", lambda path, *rest, **options: opened.append(path) or open_file(path, *rest, **options)
+    )
+    assert [check.ok for check in check_model("pico-64")] == [True] * 5
+    names = [os.path.basename(path) for path in opened if isinstance(path, (str, os.PathLike))]
+    assert names.count("pico-64.npz") == names.count("pico-64.golden.npy") == 1
+
+
+def test_the_reference_is_computed_on_one_blas_thread(monkeypatch):
+    active, reference = [], checks.reference_embedding
+
+    def record(*arguments):
+        active.append(threads._active)
+        return reference(*arguments)
+
+    monkeypatch.setattr(checks, "reference_embedding", record)
+    assert compare("pico-64")["difference"] <= 1e-5
+    assert active == [1] and threads._active == 0
+
+
+def test_a_golden_embedding_cut_short(folder):
+    golden = folder / "pico-64.golden.npy"
+    golden.write_bytes(golden.read_bytes()[:-4])
+    assert [check.ok for check in check_model("pico-64")] == [True, False]
+
+
+@pytest.mark.parametrize("key", ["difference", "golden"])
+@pytest.mark.parametrize("value", [1e-4, np.nan])
+def test_wrong_numbers(monkeypatch, key, value):
+    found = {"difference": 1e-7, "golden": 1e-7, "limit": 5e-5}
+    monkeypatch.setattr(checks, "compare_with_float64", lambda *_: {**found, key: value})
+    what = {"difference": "network against float64", "golden": "embedding against the golden one"}[key]
+    assert [check.what for check in check_model("pico-64") if not check.ok] == [what]
+
+
+def test_bytes_that_depend_on_threads(monkeypatch):
+    class Off:
+        """A model whose first number depends on the number of threads."""
+
+        def __init__(self, weights):
+            self.model = build_model(weights)
+            self.network, self.sr, self.dim = self.model.network, self.model.sr, self.model.dim
+
+        def embed(self, sound, sr, threads=1, **options):
+            found = self.model.embed(sound, sr, threads=threads, **options)
+            found.embedding[0, 0] += threads - 1
+            return found
+
+    monkeypatch.setattr(checks, "build_model", Off)
+    assert [check.what for check in check_model("pico-64") if not check.ok] == ["2 threads against 1"]
+
+
+def test_a_stream_that_loses_a_window(monkeypatch):
+    monkeypatch.setattr(
+        checks.Stream, "over", lambda self, blocks: (self.feed(block) for block in blocks)
+    )  # never flushed
+    assert [check.what for check in check_model("pico-64") if not check.ok] == ["stream against the whole"]
+
+
+def test_the_check_understands_the_grid_of_long_embeddings(tmp_path):
+    """OpenL3's embeddings are the maxima of 4 x 3 parts of the last map."""
+    from factory import random_weights
+
+    from edgel3_np.weights.registry import OPENL3_FRONTENDS
+
+    weights = random_weights(filters=(1,) * 8, frontend=OPENL3_FRONTENDS["mel256"], final_activation="linear")
+    save_weights(tmp_path / "long.npz", weights._replace(pool_grid=(4, 3)))
+    found = compare(tmp_path / "long.npz")
+    assert load_model(tmp_path / "long.npz").dim == 12 and found["difference"] <= 1e-5
+
+
+def test_a_short_embedding_of_a_model_with_long_ones(tmp_path):
+    from factory import random_weights
+
+    from edgel3_np.weights.registry import OPENL3_FRONTENDS
+
+    weights = random_weights(filters=(2,) * 8, frontend=OPENL3_FRONTENDS["mel128"], final_activation="linear")
+    weights = weights._replace(pool_grid=(4, 3))
+    model = build_model(weights, 2)
+    assert model.dim == 2 and compare_with_float64(model, weights, tmp_path / "x.npz")["difference"] <= 1e-5
+
+
+def test_the_generated_sound_is_always_the_same():
+    first, second = synthesise(8000, 1.0), synthesise(8000, 1.0)
+    assert first.tobytes() == second.tobytes() and len(first) == 8000 and abs(first).max() <= 1
+
+
+def test_the_bundled_model_agrees_with_its_golden_embedding():
+    found = compare("pico-64")
+    assert 0 < found["difference"] <= 1e-5 and 0 < found["golden"] <= 1e-5
+
+
+def test_a_wrong_golden_embedding_is_seen(small_npz, tmp_path):
+    path = Path(shutil.copy(small_npz, tmp_path))
+    assert read_golden(path, 16) is None
+    expected = load_model(path).embed(synthesise(8000, 1.0), 8000, center=False).embedding[0]
+    for factor, size in ((1.0, 0.0), (1.5, 1 / 3)):
+        np.save(path.with_suffix(".golden.npy"), factor * expected)
+        assert compare(path)["golden"] == pytest.approx(size, abs=1e-6)
+    assert compare(path)["difference"] <= 1e-5

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from edgel3_np.network.tape import Tape, execute
+
+
+def test_each_method_is_the_function_of_that_name():
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 3, 3)).astype(np.float32)
+    expected = {
+        "matmul": a @ b,
+        "add": a + b,
+        "subtract": a - b,
+        "maximum": np.maximum(a, b),
+        "relu": np.maximum(a, 0),
+        "copy": a,
+        "sparse_matmul": a @ b,
+    }
+    for name, result in expected.items():
+        tape, out = Tape("conv1"), np.zeros((3, 3), np.float32)
+        first = csr_matrix(a) if name == "sparse_matmul" else a
+        getattr(tape, name)(first, *([] if name in ("relu", "copy") else [b]), out=out)
+        assert not out.any(), "a call was made when it was recorded"
+        execute(tape)
+        np.testing.assert_allclose(out, result, rtol=1e-6)
+
+
+def test_calls_are_made_in_order_on_what_the_buffers_hold_by_then():
+    tape, x, y = Tape("conv1"), np.array([1.0, -2.0]), np.zeros(2)
+    tape.add(x, 1.0, out=x)
+    tape.relu(x, out=y)
+    for expected in ([2, 0], [3, 0], [4, 1]):
+        execute(tape)
+        assert y.tolist() == expected
+
+
+def test_a_call_that_fails_names_its_layer():
+    tape = Tape("conv7")
+    tape.add(np.zeros(3), np.zeros(4), out=np.zeros(3))
+    with pytest.raises(RuntimeError, match="conv7: .*broadcast"):
+        execute(tape)
+
+
+def test_overflow_is_quiet():
+    tape, x = Tape("conv1"), np.full(2, 3e38, np.float32)
+    tape.add(x, x, out=x)
+    tape.subtract(x, x, out=x)
+    execute(tape)
+    assert np.isnan(x).all()

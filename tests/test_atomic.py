@@ -1,0 +1,70 @@
+import os
+import stat
+
+import pytest
+
+from edgel3_np._files import atomic
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_failure_leaves_no_temporary_file_with_or_without_nameless_files(tmp_path, monkeypatch, nameless):
+    if not nameless:
+        monkeypatch.setattr("edgel3_np._files._open_nameless", lambda directory: None)
+    with atomic(tmp_path / "a") as file:
+        file.write(b"new")
+        assert bool(os.listdir(tmp_path)) != (nameless and hasattr(os, "O_TMPFILE"))
+    with pytest.raises(RuntimeError), atomic(tmp_path / "a") as file:
+        file.write(b"newer")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"old")
+    with pytest.raises(error), atomic(path) as file:
+        file.write(b"new")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_success_replaces_the_old_file(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"old")
+    with atomic(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has permissions")
+def test_permissions_are_the_same_as_of_any_new_file(tmp_path):
+    with atomic(tmp_path / "a") as file:
+        file.write(b"")
+    (tmp_path / "b").write_bytes(b"")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
+
+
+def test_a_link_is_replaced_not_followed(tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    (tmp_path / "out").symlink_to(target)
+    with atomic(tmp_path / "out") as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"mine" and (tmp_path / "out").read_bytes() == b"new"
+
+
+def test_missing_directory(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "none" / "a"):
+        pass
+
+
+def test_long_names(tmp_path):
+    path = tmp_path / ("x" * 251 + ".npz")
+    with atomic(path) as file:
+        file.write(b"1")
+    assert path.read_bytes() == b"1"
