@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .compat.edgel3 import get_embedding, get_output_path, process_file
 
 __all__ = ["EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed", "list_models", "load_model"]
-if TYPE_CHECKING or find_spec(".collections", __package__):  # a vendored copy may have the engine only
+if TYPE_CHECKING or find_spec(f"{__name__}.collections"):  # a vendored copy may have the engine only
     __all__ += ["Report", "embed_files"]
-if TYPE_CHECKING or find_spec(".compat", __package__):
+if TYPE_CHECKING or find_spec(f"{__name__}.compat"):
     __all__ += ["get_embedding", "get_output_path", "process_file"]
 
 _LAZY = {  # imported when they are first used
@@ -36,9 +36,9 @@ _LAZY = {  # imported when they are first used
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if find_spec(_LAZY[name].rpartition(".")[0] or _LAZY[name], __package__) is None:
+    if find_spec(__name__ + (_LAZY[name].rpartition(".")[0] or _LAZY[name])) is None:
         raise AttributeError(f"{name} is not in this copy of edgel3_np: vendor it too (tools/vendor.py --with)")
-    module = import_module(_LAZY[name], __package__)
+    module = import_module(__name__ + _LAZY[name])
     return module if name == "models" else getattr(module, name)
 
 

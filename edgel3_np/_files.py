@@ -105,7 +105,8 @@ def _read_resource(resource, max_bytes):
 def atomic(path):
     """Open a new file that replaces `path` when the block ends without an error, and leaves no trace otherwise.
 
-    Where the system has files without a name (Linux), even a killed process leaves none.
+    Where the system has files without a name (Linux), a killed process leaves none either: a new file gets its name in
+    one step. To replace a file takes two, and a process that is killed between them leaves a hidden `.part` file.
 
     Parameters
     ----------
@@ -117,7 +118,8 @@ def atomic(path):
     file : binary file
         Temporary, in the same directory.
     """
-    directory, name = os.path.split(os.path.abspath(path))
+    path = os.path.abspath(path)
+    directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name[:80]}.{os.urandom(8).hex()}.part")
     nameless = _open_nameless(directory)
     file = nameless or open(temporary, "xb")  # noqa: SIM115 closed below; only its owner could read one of tempfile's
@@ -126,16 +128,27 @@ def atomic(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if nameless:  # with a directory's descriptor link() follows the link in /proc; both paths are absolute
-                with _directory(directory) as descriptor:
-                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=descriptor)
-        os.replace(temporary, path)
+            is_there = nameless and _link(file, path)
+            if nameless and not is_there:
+                _link(file, temporary)
+        if not is_there:
+            os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
     with suppress(OSError), _directory(directory) as descriptor:  # some systems cannot sync a directory
         os.fsync(descriptor)
+
+
+def _link(file, path):
+    """Give a nameless file a name, an absolute path; return False if there is a file of that name already."""
+    with _directory(os.path.dirname(path)) as descriptor:  # with a descriptor link() follows the link in /proc
+        try:
+            os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=descriptor)
+        except FileExistsError:
+            return False
+    return True
 
 
 def _open_nameless(directory):

@@ -26,7 +26,7 @@ from ..weights.locate import find_model
 from ..weights.registry import check_bundled
 from .checks import FILE_SR, compare_with_float64, synthesise
 
-PACKAGE = __package__.rpartition(".")[0]  # edgel3_np, or its name in a program that holds a copy
+PACKAGE = __name__.rsplit(".", 2)[0]  # edgel3_np, or its name in a program that holds a copy
 WORK = 0.5e6  # microseconds on one thread that generated audio should take, as the cost model estimates
 HOPS = (0.1, 1.0)  # seconds
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATH_VARIABLE = "EDGEL3_NP_WEIGHTS"
-_PACKAGE = __package__.rpartition(".")[0]
+_PACKAGE = __name__.rsplit(".", 2)[0]  # not __package__, which Python 3.9 does not set inside a zip file
 _OURS = re.compile(rb"^name *= *edgel3_np *$", re.MULTILINE)  # in setup.cfg
 _MAX_CFG_BYTES = 1 << 16
 
