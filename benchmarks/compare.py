@@ -83,7 +83,7 @@ def compare(ours, theirs, rounds, directory):
         Weight files.
     rounds : int > 0
     directory : Path
-        For temporary files.
+        Directory for temporary files.
 
     Returns
     -------
@@ -260,7 +260,7 @@ def main(arguments=None):
         "-o", "--output", type=Path, default=HERE / "RESULTS.md", help="file to write (default: next to this script)"
     )
     options = parser.parse_args(arguments)
-    if options.output.is_dir() or not options.output.resolve().parent.is_dir():  # checked now, not after half an hour
+    if options.output.is_dir() or not options.output.resolve().parent.is_dir():  # check this before the long timing
         parser.error(f"--output: expected a file in an existing folder, found {options.output}")
     if options.rounds < 1:
         parser.error(f"--rounds: expected 1 or more, found {options.rounds}")

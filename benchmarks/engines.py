@@ -4,7 +4,8 @@ A worker reads requests, one JSON object a line, and answers each with one:
 
 * {"load": npz, "audio": npy, "log_mel": npy, "out": npy}: build the network of a weight file, embed the windows
   (edgel3_np from audio, the others from spectrograms), save the embeddings
-* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that it takes; edgel3_np with that hop
+* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that it takes; only edgel3_np uses the
+  hop
 """
 
 import json

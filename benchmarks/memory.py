@@ -47,7 +47,7 @@ def watch(path, output, model):
     measured : list of (float, float)
         Seconds since the start, and MiB.
     peak : float
-        MiB, as the system counts it.
+        Peak in MiB, as the system counts it.
     """
     command = [sys.executable, "-m", "edgel3_np", path, "-o", output, "-m", model, "-t", "1", "-q", "--no-resume"]
     process, start, measured = subprocess.Popen(command, env=variables()), time.monotonic(), []

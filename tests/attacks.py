@@ -1,7 +1,7 @@
-"""Weight files that are broken or hostile, each made from a good one, and a program that loads them all.
+"""Make broken and hostile weight files from a good one; as a program, load the given files.
 
-Run as a program (in a process of its own, so that a crash of the interpreter is seen) it prints a line of JSON for
-each.
+The program runs in a process of its own, so that a crash of the interpreter is seen. It prints a line of JSON for each
+file.
 """
 
 import io
@@ -17,7 +17,7 @@ ATTACKS = {}
 
 
 def attack(expected):
-    """Register a function from the good file's content to the bad one's; `expected` is a part of the message."""
+    """Register a function that turns good content into bad content; `expected` is a part of the error message."""
 
     def register(function):
         ATTACKS[function.__name__] = (function, expected)
@@ -61,7 +61,7 @@ def changed(content, name, index, value):
 
 
 def told(content, **changes):
-    """The file with other metadata; a key `a__b` stands for the entry b of a."""
+    """Change the metadata of a file; the key `a__b` stands for the entry b of a."""
     metadata = json.loads(array_of(content, "metadata").tobytes())
     for key, value in changes.items():
         first, _, second = key.partition("__")
@@ -75,7 +75,7 @@ def told(content, **changes):
 
 
 def with_header(content, name, header):
-    """The member's npy header exchanged for any text."""
+    """Replace the npy header of a member by any text."""
     data = members(content)[f"{name}.npy"]
     body = data[10 + int.from_bytes(data[8:10], "little") :]
     header = header + b" " * (63 - (9 + len(header)) % 64) + b"\n"
@@ -126,7 +126,7 @@ def member_that_climbs(good):
 def repeated_member(good):
     out = io.BytesIO(good)
     with zipfile.ZipFile(out, "a") as archive:
-        archive.writestr("conv1.bias", b"")  # the same but for the ending
+        archive.writestr("conv1.bias", b"")  # the same name, but without its ending
     return out.getvalue()
 
 
@@ -227,14 +227,14 @@ def data_larger_than_the_shape(good):
 
 @attack("in the zip directory")
 def zip_bomb(good):
-    """A gigabyte of zeros behind a good header: one megabyte in the file."""
+    """Put a gigabyte of zeros after a good header; in the file, they take one megabyte."""
     header = members(good)["conv2.bias.npy"][:128]
     return replaced(good, "conv2.bias", header + bytes(1 << 30))
 
 
 @attack("'conv2.bias'")
 def zip_bomb_that_lies(good):
-    """The same with a directory that tells the size which the header wants."""
+    """Put 256 MB of zeros after a good header, and let the zip directory give the size that fits the header."""
     header = members(good)["conv2.bias.npy"][:128]
     size = 128 + 24 * 4
     content = bytearray(replaced(good, "conv2.bias", header + bytes(1 << 28)))

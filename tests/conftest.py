@@ -1,4 +1,4 @@
-"""Fixtures, and the versions that a run of the tests was made with."""
+"""Fixtures of the tests, and a report header with the versions in use."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ OPENL3 = ("mel256_music", "mel128_env", "linear_env")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 sys.path.insert(0, str(ROOT / "tools"))
-sys.path.append(str(ROOT))  # last, so that the installed package is the one that is tested; for tools.distill
+sys.path.append(str(ROOT))  # for tools.distill; last, so that an installed package is found first
 
 settings.register_profile("edgel3_np", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("edgel3_np")
@@ -36,7 +36,7 @@ def pytest_report_header():
 
 @pytest.fixture(autouse=True, scope="session")
 def no_models_of_the_users(tmp_path_factory):
-    """What is installed on the machine for its user does not matter to the tests."""
+    """Hide the models that the user of this machine has installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         patch.delenv("EDGEL3_NP_WEIGHTS", raising=False)
@@ -45,11 +45,11 @@ def no_models_of_the_users(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_network(request):
-    """Nothing touches the network, but in tests with the mark `network`."""
+    """Make a test fail if it touches the network, unless it has the mark `network`."""
     if request.node.get_closest_marker("network"):
         yield
         return
-    touched, unix = [], getattr(socket, "AF_UNIX", None)  # with which processes of one machine talk
+    touched, unix = [], getattr(socket, "AF_UNIX", None)  # it stays on one machine
 
     def refuse(*arguments, **options):
         touched.append(arguments)
@@ -68,7 +68,7 @@ def no_network(request):
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder of released weights, recordings and golden files, which the project does not ship."""
+    """Return the folder of released weights, recordings and golden files; skip the test if it is missing."""
     if not SHARED.is_dir():
         pytest.skip("needs the reference material (released weights, golden files) in ../shared")
     return SHARED
@@ -76,7 +76,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def converted(shared, tmp_path_factory):
-    """Converts a reference weights file once a session: name of the model -> path of its npz."""
+    """Return a function that converts a reference weights file once a session: name of the model -> path of its npz."""
     from convert_weights import main
 
     directory, done = tmp_path_factory.mktemp("converted"), {}
@@ -99,7 +99,7 @@ def converted(shared, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_npz(tmp_path_factory):
-    """A weight file of a small random network: path."""
+    """Write the weight file of a small random network; return its path."""
     from factory import random_weights
 
     from edgel3_np.weights.format import save_weights
@@ -118,7 +118,7 @@ def small_model(small_npz):
 
 @pytest.fixture(scope="session")
 def sweep():
-    """Two seconds and a bit of made-up sound at 8 kHz: shape (17003,), float64."""
+    """Make 2.1 s of a noisy sweep at 8 kHz: shape (17003,), float64."""
     t = np.arange(17003) / 8000
     noise = np.random.default_rng(1).standard_normal(len(t))
     return 0.4 * np.sin(2 * np.pi * (200 + 300 * t) * t) + 0.02 * noise

@@ -1,4 +1,4 @@
-"""Makes random networks, Keras files of them, and maps in the layout of the kernels."""
+"""Make random networks, their Keras files, and maps in the layout of the algorithms."""
 
 import json
 
@@ -21,7 +21,7 @@ PROVENANCE = {
 
 
 def random_arrays(filters=SMALL, final_activation="relu", density=1.0, seed=0):
-    """Random kernels, biases and batch norms.
+    """Make random kernels, biases and batch norms.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def random_arrays(filters=SMALL, final_activation="relu", density=1.0, seed=0):
     """
     rng = np.random.default_rng(seed)
     kernels, biases, norms, channels = [], [], [_random_norm(rng, 1)], 1
-    norms[0][2:] = [[-30.0], [400.0]]  # about what a log-mel spectrogram has
+    norms[0][2:] = [[-30.0], [400.0]]  # about the mean and variance of a log-mel spectrogram
     for number, out in enumerate(filters, 1):
         kernel = rng.standard_normal((3, 3, channels, out)) * np.sqrt(2 / (9 * channels * density))
         kernel *= rng.random(kernel.shape) < density  # leaves zeros of both signs, as pruning does
@@ -51,20 +51,24 @@ def _random_norm(rng, n):
 
 
 def random_weights(filters=SMALL, final_activation="relu", density=1.0, seed=0, frontend=SEA, name="small"):
-    """`Weights` of a random network."""
+    """Make the `Weights` of a random network."""
     kernels, biases, norms = random_arrays(filters, final_activation, density, seed)
     kernels = tuple(to_csr(kernel) for kernel in kernels)
     return Weights(name, frontend, final_activation, kernels, tuple(biases), tuple(norms), None, PROVENANCE)
 
 
 def random_log_mel(frontend, n, seed=0):
-    """Made-up spectrograms of the range of real ones: shape (n, n_mels, n_frames), float32."""
+    """Make random spectrograms with the range of real ones: shape (n, n_mels, n_frames), float32."""
     rng = np.random.default_rng(seed)
     return -80 * rng.random((n, frontend.n_mels, frontend.n_frames)).astype(np.float32) ** 2
 
 
 def tile(maps):
-    """Maps (block, rows, columns, channels) as kernels take them: (rows, 4, channels, tiles * block), float32."""
+    """Lay out the maps of a microbatch for the algorithms.
+
+    The shape (block, rows, columns, channels) becomes (rows, 4, channels, tiles * block), float32; a block is a
+    microbatch.
+    """
     block, rows, columns, channels = maps.shape
     padded = np.zeros((block, rows, -(-columns // 4) * 4, channels), np.float32)
     padded[:, :, :columns] = maps
@@ -73,7 +77,7 @@ def tile(maps):
 
 
 def untile(x, columns, block):
-    """The inverse: (rows, 4, channels, tiles * block) -> (block, rows, columns, channels)."""
+    """Undo `tile`: (rows, 4, channels, tiles * block) -> (block, rows, columns, channels)."""
     rows, _, channels, _ = x.shape
     maps = x.reshape(rows, 4, channels, -1, block).transpose(4, 0, 3, 1, 2)
     return maps.reshape(block, rows, -1, channels)[:, :, :columns]
@@ -89,11 +93,12 @@ def write_keras(path, arrays, frontend=SEA, whole_model=True, first_number=1, fr
         From `random_arrays`.
     frontend : FrontEnd
     whole_model : bool
-        As `model.save` writes it; otherwise as `save_weights` does.
+        Whether the file is as `model.save` writes it; otherwise it is as `save_weights` writes it.
     first_number : int
-        Of the layers' numbers, which depend on the session that saved them.
+        First of the layers' numbers, which depend on the session that saves them.
     front : list of np.ndarray, optional
-        Real and imaginary kernels and mel matrix; the formulas' by default. Empty: no such layer, as in OpenL3's files.
+        Real and imaginary kernels and mel matrix; by default, those of the formulas. If it is empty, there is no such
+        layer, as in OpenL3's files.
     """
     import h5py
 
@@ -129,7 +134,10 @@ def write_keras(path, arrays, frontend=SEA, whole_model=True, first_number=1, fr
 
 
 def keras_front_end(frontend):
-    """What the spectrogram layer stores: real and imaginary kernels (n_fft, 1, 1, bins), mel matrix (bins, n_mels)."""
+    """Compute what the spectrogram layer stores.
+
+    These are real and imaginary kernels, both (n_fft, 1, 1, bins), and the mel matrix (bins, n_mels).
+    """
     time, bins = np.arange(frontend.n_fft), np.arange(1 + frontend.n_fft // 2)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / frontend.n_fft)
     waves = np.exp(-2j * np.pi * np.outer(time, bins) / frontend.n_fft) * hann[:, np.newaxis]

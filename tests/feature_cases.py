@@ -8,7 +8,7 @@ from edgel3_np.weights.registry import SEA
 
 
 def formula(frontend):
-    """The bands of the mel filterbank that the formula gives."""
+    """Return the bands of the mel filterbank that the formula gives."""
     return mel_bands(mel_filterbank(frontend))
 
 
@@ -23,19 +23,19 @@ def sounds(sr):
 FRONT_ENDS = [
     SEA,
     FrontEnd(16000, 512, 250, 40),
-    FrontEnd(2000, 64, 9, 17),  # 222 frames and a rest
+    FrontEnd(2000, 64, 9, 17),  # the hop does not divide a window
     FrontEnd(2000, 1876, 125, 8),  # just one frame lies inside a window
-    FrontEnd(2000, 2000, 125, 8),  # none does
-    FrontEnd(2000, 2500, 40, 8),  # nor can it: a transform is longer than a window
-    FrontEnd(2000, 8192, 100, 16),  # by far: the first frames start four windows before theirs
-    FrontEnd(2000, 16, 16, 8),  # frames side by side
+    FrontEnd(2000, 2000, 125, 8),  # no frame lies inside a window
+    FrontEnd(2000, 2500, 40, 8),  # a transform is longer than a window
+    FrontEnd(2000, 8192, 100, 16),  # a transform is as long as four windows
+    FrontEnd(2000, 16, 16, 8),  # frames do not overlap
     FrontEnd(2000, 64, 9, 17, "slaney", "power", "end"),
     FrontEnd(2000, 64, 9, 33, "linear", "power", "valid"),
 ]
 
 
 def overlapping(frontend, count, hop, seed=0):
-    """Windows as a view of one signal, with nothing but NaN behind it: shape (count, sr)."""
+    """Return windows as a view of one signal that is followed by NaN: shape (count, sr)."""
     signal = np.full((count - 1) * hop + frontend.sr + 20_000, np.nan)
     signal[:-20_000] = np.random.default_rng(seed).standard_normal(len(signal) - 20_000)
     step = signal.itemsize

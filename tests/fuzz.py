@@ -60,7 +60,7 @@ def outcome_of(model, format, path, sabotage=""):
 def child(directory, seed, sabotage):
     """Answer each line (format, first, last) of stdin with a line (outcome, seconds, reason) for each mutant."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # stdout becomes stderr, a file: libraries write notes to both
+    os.dup2(2, 1)  # stdout becomes stderr, which is a file, because libraries write notes to both
     faulthandler.enable()
     warnings.simplefilter("error", RuntimeWarning)
     warnings.simplefilter("ignore", edgel3_np.EdgeL3Warning)
@@ -98,7 +98,7 @@ def process(directory, seed, sabotage):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
 
     def ask(batch):
-        with suppress(OSError):  # the child has died, as the next answer will tell
+        with suppress(OSError):  # the child has died, and the next answer says so
             os.write(running.stdin.fileno(), json.dumps(batch).encode() + b"\n")
 
     def answer(patience):
@@ -123,14 +123,14 @@ def process(directory, seed, sabotage):
 
 
 def batches(mutants, formats=FORMATS):
-    """Divide so many mutants among the formats: a list of (format, first, last)."""
+    """Divide a number of mutants among the formats: a list of (format, first, last)."""
     share = [(name, mutants // len(formats) + (index < mutants % len(formats))) for index, name in enumerate(formats)]
     starts = range(0, max(count for _, count in share), BATCH)
     return [(name, first, min(first + BATCH, count)) for first in starts for name, count in share if first < count]
 
 
 def run_batches(batches, seed=0, seconds=float("inf"), watchdog=WATCHDOG, sabotage=""):
-    """Yield a `Result` for each mutant, for so many seconds at most."""
+    """Yield a `Result` for each mutant, for at most `seconds` seconds."""
     stop, left = time.monotonic() + seconds, list(batches)
     with tempfile.TemporaryDirectory() as directory:
         save_weights(Path(directory) / "model.npz", factory.random_weights())

@@ -59,10 +59,10 @@ def recordings(format):
             sound = 0.3 * np.sin(np.arange(length)[:, np.newaxis] / 7) + 0.01 * rng.standard_normal((length, channels))
             sound[length // 2] = value
             if value == 0 or subtype in ("FLOAT", "DOUBLE"):
-                with suppress(RuntimeError):  # of soundfile: some subtypes are mono only, some cannot be written
+                with suppress(RuntimeError):  # some subtypes are mono only, and some cannot be written
                     soundfile.write(file := io.BytesIO(), sound, 8000 * channels, format=format, subtype=subtype)
-                    content = re.sub(rb"(?s)(PEAK.{8}).{4}", rb"\1\0\0\0\0", file.getvalue())  # the time of writing
-                    found.append(bytes(mend_pages(bytearray(content), b"fuzz")))  # Ogg's streams have random numbers
+                    content = re.sub(rb"(?s)(PEAK.{8}).{4}", rb"\1\0\0\0\0", file.getvalue())  # remove the time stamp
+                    found.append(bytes(mend_pages(bytearray(content), b"fuzz")))  # Ogg streams have random numbers
     return found
 
 
@@ -119,7 +119,7 @@ def mutate(rng, data, format, how):
         data[start:] = other[rng.choice(segment(rng, other)) :]
     elif how == "tail":
         data += rng.choice((rng.randbytes(rng.randrange(1, 5000)), bytes(2000), data[:at]))
-    elif how == "member":  # inside an npz, whose checksums are then right
+    elif how == "member":  # change a member of an npz and write it with right checksums
         with suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:  # the archive may be broken already
             contents = {info.filename: bytearray(archive.read(info)) for info in archive.infolist()}
             how = rng.choice(("flip", "number", "number", "cut", "tail"))

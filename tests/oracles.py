@@ -1,4 +1,4 @@
-"""The pipeline once more, in float64, slowly and obviously: what the tests compare with."""
+"""Oracles of the tests: the whole pipeline in float64, slow and simple."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def resample(x, sr, new):
-    """resampy 0.2.2 with kaiser_best: time by a running sum, one output after the other, tap after tap."""
+    """Resample as resampy 0.2.2 does with kaiser_best: time is a running sum, and each output is computed alone."""
     ratio = float(new) / sr
     n = 64 * 512
     window = np.kaiser(2 * n + 1, 14.769656459379492)[n:]
@@ -35,7 +35,7 @@ def resample(x, sr, new):
 
 
 def frame(x, window, hop, pad_left):
-    """Windows of a whole signal, padded as upstream pads it."""
+    """Cut a whole signal into windows, padded as upstream pads it."""
     x = np.concatenate([np.zeros(pad_left), x])
     if len(x) < window:
         x = np.concatenate([x, np.zeros(window - len(x))])
@@ -46,7 +46,7 @@ def frame(x, window, hop, pad_left):
 
 
 def log_mel_spectrogram(window, frontend, mel):
-    """Log-mel of one window, with the transform written out as a product with cosines and sines."""
+    """Compute the log-mel spectrogram of one window; the transform is a product with cosines and sines."""
     sr, n_fft, hop = frontend[:3]
     frames = math.ceil(sr / hop)
     pad = (frames - 1) * hop + n_fft - sr
@@ -73,7 +73,7 @@ def log_mel_spectrogram(window, frontend, mel):
 
 
 def convolve(x, kernel):
-    """'Same' 3x3 convolution of (height, width, in) with (3, 3, in, out): nine shifted products, in float64."""
+    """Convolve (height, width, in) with (3, 3, in, out), zero-padded: nine shifted products, in float64."""
     height, width, _ = x.shape
     padded = np.zeros((height + 2, width + 2, x.shape[2]))
     padded[1:-1, 1:-1] = x
@@ -90,19 +90,19 @@ def batch_norm(x, norm):
 
 
 def pool(x):
-    """2x2 max-pool of (height, width, channels); odd edges are dropped."""
+    """Max-pool (height, width, channels) by 2x2; odd edges are dropped."""
     height, width, channels = x.shape
     x = x[: height // 2 * 2, : width // 2 * 2]
     return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
 
 
 def forward(log_mel, kernels, biases, norms):
-    """The network of one window as Keras runs it, unfolded: (n_mels, n_frames) -> (dim,), all in float64."""
+    """Run the network on one window as Keras does, unfolded and in float64: (n_mels, n_frames) -> (dim,)."""
     return last_map(log_mel, kernels, biases, norms).max(axis=(0, 1))
 
 
 def last_map(log_mel, kernels, biases, norms):
-    """The same before the global max-pool: (mel, time, filters)."""
+    """Compute the last map, before the global max-pool: (mel, time, filters)."""
     x = batch_norm(log_mel.astype(np.float64)[:, :, np.newaxis], norms[0])
     for number, (kernel, bias) in enumerate(zip(kernels, biases), 1):
         x = convolve(x, kernel) + bias.astype(np.float64)

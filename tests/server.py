@@ -1,4 +1,4 @@
-"""A small HTTP server on this machine that serves a file, well and badly. The first part of a path says how."""
+"""A small HTTP server that serves a file in good and bad ways; the first part of the path names the way."""
 
 import threading
 from contextlib import contextmanager, suppress
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self.state.requests.append((self.path, self.range))
         self.state.asked.set()
         with suppress(OSError):  # the client has gone
-            getattr(self, urlsplit(self.path).path.split("/")[1])()  # a proxy is asked for whole addresses
+            getattr(self, urlsplit(self.path).path.split("/")[1])()  # a proxy gets whole addresses
 
     def log_message(self, *arguments):
         pass
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def part(self, most=None, start=None):
-        """The content from where it is asked for, but no more than `most` bytes of it, whatever the header says."""
+        """Send the content from the requested start, but at most `most` bytes, although the header announces all."""
         start = self.start if start is None else start
         body = self.state.content[start:]
         extent = {"Content_Range": f"bytes {start}-{len(self.state.content) - 1}/{len(self.state.content)}"}
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.part()
 
     def http1(self):
-        """Without a length, as old servers do."""
+        """Send no length, as old servers do."""
         self.head(200)
         self.wfile.write(self.state.content)
 
@@ -75,26 +75,26 @@ class Handler(BaseHTTPRequestHandler):
         self.chunked(end=b"")
 
     def pieces(self):
-        """A third at a time."""
+        """Send a third at a time."""
         self.part(len(self.state.content) // 3 + 1)
 
     def anew(self):
-        """Breaks off at first, and does not know ranges."""
+        """Break off at first; then ignore the range and send the whole file."""
         if not self.range:
             return self.part(1000)
         self.head(200, Content_Length=len(self.state.content))
         return self.wfile.write(self.state.content)
 
     def shifted(self):
-        """Breaks off at first, and then sends another range than that asked for."""
+        """Break off at first, and then send another range than the requested one."""
         self.part(1000, self.start // 2)
 
     def truncated(self):
-        """Always breaks off at the same place."""
+        """Always break off at the same place."""
         self.part(max(0, len(self.state.content) // 2 - self.start))
 
     def recovering(self):
-        """Breaks off, then is busy, then good."""
+        """Break off, then be busy, then send the rest."""
         if not self.range:
             self.part(1000)
         elif len(self.state.requests) < 3:
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def stalled(self):
-        """Half of it, and no more words."""
+        """Send half of the content, and then nothing."""
         self.truncated()
         self.state.over.wait(60)
 
@@ -146,12 +146,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"220 a mail server\r\n")
 
     def moved(self):
-        """Redirects to the rest of the path, whatever that is: /moved/CODE/good/NAME, /moved/302/file:..."""
+        """Redirect to the rest of the path, for example in /moved/CODE/good/NAME and /moved/302/file:..."""
         code, _, target = self.path[len("/moved/") :].partition("/")
         self.head(int(code), Location=target if ":" in target else f"/{target}", Content_Length=0)
 
     def flood(self):
-        """Redirects, with a body that does not end."""
+        """Redirect with a body that does not end."""
         self.head(302, Location="/good/x")
         while not self.state.over.is_set():
             self.wfile.write(bytes(1 << 16))

@@ -68,3 +68,32 @@ def test_long_names(tmp_path):
     with atomic(path) as file:
         file.write(b"1")
     assert path.read_bytes() == b"1"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no files without a name here")
+def test_a_new_file_gets_its_name_in_one_step(tmp_path, monkeypatch):
+    """A process that is killed between two steps would leave a file of another name."""
+    steps = []
+
+    def watch(name):
+        step = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *arguments, **options: steps.append(name) or step(*arguments, **options))
+
+    for name in ("link", "replace", "rename"):
+        watch(name)
+    with atomic(tmp_path / "a") as file:
+        file.write(b"new")
+    assert steps == ["link"] and (tmp_path / "a").read_bytes() == b"new"
+    with atomic(tmp_path / "a") as file:
+        file.write(b"newer")
+    assert steps == ["link", "link", "link", "replace"] and (tmp_path / "a").read_bytes() == b"newer"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_link_that_lies_at_the_path_is_replaced_not_followed(tmp_path):
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "a").symlink_to(tmp_path / "target")
+    with atomic(tmp_path / "a") as file:
+        file.write(b"new")
+    assert not (tmp_path / "a").is_symlink() and (tmp_path / "a").read_bytes() == b"new"
+    assert (tmp_path / "target").read_bytes() == b"old"

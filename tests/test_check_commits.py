@@ -29,7 +29,7 @@ def commit(folder, message):
     subprocess.run(command, cwd=folder, check=True)
 
 
-def test_a_range_of_commits(tmp_path, monkeypatch, capsys):
+def test_the_commits_of_a_range_are_checked(tmp_path, monkeypatch, capsys):
     subprocess.run(["git", "init", "--quiet", "."], cwd=tmp_path, check=True)
     monkeypatch.setattr(check_commits, "ROOT", tmp_path)
     for message in ("First: not in the range", "Good\n\nWhy.", "x" * 80):

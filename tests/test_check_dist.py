@@ -1,4 +1,4 @@
-"""Wheels and sdists that are as they should be, and others."""
+"""Tests of `check_dist` with correct and with wrong wheels and sdists."""
 
 import io
 import shutil
@@ -14,7 +14,7 @@ from edgel3_np.weights.registry import BUNDLED_SHA256
 
 
 def make_wheel(folder, without=(), more=(), **contents):
-    """Write a wheel as it should be, but for some members."""
+    """Write a correct wheel, or one without some members, with more members, or with other contents."""
     names = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "edgel3_np").rglob("*.py")}
     names.update({f"edgel3_np/_weights/{path.name}": path for path in (ROOT / "weights").iterdir() if path.is_file()})
     info = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
@@ -40,7 +40,7 @@ def tracked():
     return listed.stdout.split()
 
 
-def test_as_it_should_be(tmp_path, tracked, capsys):
+def test_a_correct_wheel_and_a_correct_sdist(tmp_path, tracked, capsys):
     make_wheel(tmp_path)
     make_sdist(tmp_path, [*(set(tracked) - {".gitignore"}), "PKG-INFO", "edgel3_np.egg-info/SOURCES.txt"])
     assert check_dist.main([str(tmp_path)]) == 0
@@ -59,13 +59,13 @@ def test_as_it_should_be(tmp_path, tracked, capsys):
         ({"pico-64": b"other"}, f"expected sha256 {BUNDLED_SHA256['pico-64']}"),
     ],
 )
-def test_wheels_that_are_not(tmp_path, tracked, capsys, wheel, message):
+def test_wrong_wheels(tmp_path, tracked, capsys, wheel, message):
     make_wheel(tmp_path, **wheel)
     make_sdist(tmp_path, [name for name in tracked if name != ".gitignore"])
     assert check_dist.main([str(tmp_path)]) == 1 and message in capsys.readouterr().err
 
 
-def test_sdists_that_are_not(tmp_path, tracked, capsys):
+def test_wrong_sdists(tmp_path, tracked, capsys):
     make_wheel(tmp_path)
     make_sdist(tmp_path, [name for name in tracked if name not in (".gitignore", "setup.cfg")] + ["secret"])
     assert check_dist.main([str(tmp_path)]) == 1
@@ -73,5 +73,5 @@ def test_sdists_that_are_not(tmp_path, tracked, capsys):
     assert "expected setup.cfg, found none" in messages and "expected no secret" in messages
 
 
-def test_one_of_each(tmp_path, capsys):
+def test_a_folder_without_a_wheel_and_an_sdist(tmp_path, capsys):
     assert check_dist.main([str(tmp_path)]) == 1 and "found 0 and 0" in capsys.readouterr().err

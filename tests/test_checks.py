@@ -12,7 +12,7 @@ def test_whole_numbers(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, True, False, np.bool_(True), 1.0, np.float32(2), "3", None, [1], 1 + 0j])
-def test_what_is_no_whole_number(value):
+def test_values_that_are_no_whole_number(value):
     with pytest.raises(EdgeL3Error, match=r"^n: expected a whole number above 0, found "):
         check_whole("n", value)
 
@@ -25,7 +25,7 @@ def test_bounds_of_whole_numbers():
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("text", ["0.7", "0.35", "0.1", "1.0"])
-def test_seconds_of_any_precision_are_the_decimal_number_that_they_stand_for(dtype, text):
+def test_seconds_of_any_precision_are_the_same_decimal_number(dtype, text):
     found = check_seconds("s", dtype(text))
     assert type(found) is float
     assert found == float(text)
@@ -39,7 +39,7 @@ def test_seconds(value):
 @pytest.mark.parametrize(
     "value", [0, -1.0, np.inf, np.nan, 1.1e9, True, "1", None, np.array([1.0]), np.float32(np.nan)]
 )
-def test_what_is_no_time(value):
+def test_values_that_are_no_number_of_seconds(value):
     with pytest.raises(EdgeL3Error, match="^s: expected a .*number of seconds"):
         check_seconds("s", value)
 
@@ -53,7 +53,7 @@ def test_bools():
 @pytest.mark.parametrize("hop_size", [0.7, 0.35, 0.1])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
 def test_a_hop_of_any_precision_gives_the_same_windows(hop_size, dtype):
-    """In float32, 0.7 s are 33599.999 samples or 33600 of 48 kHz, as the version of NumPy has it."""
+    """In float32, 0.7 s of 48 kHz are 33599.999 or 33600 samples, depending on the version of NumPy."""
     sound = np.random.default_rng(0).standard_normal(60_000)
     expected, found = (embed(sound, 8000, hop_size=value) for value in (hop_size, dtype(hop_size)))
     assert found.embedding.tobytes() == expected.embedding.tobytes()

@@ -1,4 +1,4 @@
-"""CITATION.cff agrees with what the package says of itself. (No YAML parser: the file is simple enough for lines.)"""
+"""CITATION.cff agrees with the package. The file is so simple that the tests read it line by line."""
 
 import re
 
@@ -10,13 +10,13 @@ from edgel3_np.weights.registry import CITATIONS
 TEXT = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-def test_the_version_is_the_package_s():
+def test_the_version_is_that_of_the_package():
     assert re.findall(r"^version: (.+)$", TEXT, re.M) == [edgel3_np.__version__]
     assert re.findall(r"^cff-version: (.+)$", TEXT, re.M) == ["1.2.0"]
 
 
 def test_the_papers_are_those_that_models_name():
-    """Each reference as `CITATIONS` writes it: authors. title. venue and year."""
+    """Each reference is formatted as in `CITATIONS`: authors. title. venue and year."""
     found = set()
     for reference in TEXT.split("\n  - type: conference-paper\n")[1:]:
         names = re.findall(r"{family-names: (.+), given-names: (.+)}", reference)

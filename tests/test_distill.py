@@ -1,4 +1,4 @@
-"""The training tools, end to end, on generated audio and a tiny network."""
+"""Tests of the training tools, end to end, on generated audio and a tiny network."""
 
 import argparse
 import io
@@ -15,12 +15,12 @@ from tools.distill import audio, evaluate, export, network, pruning, scores, sha
 from tools.distill.labels import label_clips, read_labels  # noqa: E402
 
 FILTERS = [4, 4, 8, 8, 16, 16, 16, 16]
-KEPT = 3000  # of 9,108 weights
+KEPT = 3000  # the network has 9,108 weights
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A folder with two decoded 'packages', and their list."""
+    """Make a folder with two decoded 'packages'; return it and the list of packages."""
     folder, rng = tmp_path_factory.mktemp("distill"), np.random.default_rng(0)
     (folder / "clips").mkdir()
     for package in ("alpha", "beta"):
@@ -31,7 +31,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def teacher():
-    """A random network with the structure of a teacher."""
+    """Make a random network with the structure of a teacher."""
     torch.manual_seed(1)
     net = network.Network(FILTERS, bias=True).eval()
     net.norms[0].running_mean.fill_(-24.0)
@@ -41,7 +41,7 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def run(cache, teacher):
-    """The trained state, the arguments, the validation windows, an early loss and the trainer's messages."""
+    """Train; return the state, the arguments, the validation windows, an early loss and the messages."""
     folder, packages = cache
     torch.set_num_threads(1)
     mel = mel_filterbank(network.FRONTEND).astype(np.float64)
@@ -62,7 +62,7 @@ def run(cache, teacher):
     first = argparse.Namespace(**{**vars(args), "windows": 320, "kept": 10**6})
     train.train(first, train.Pool(args.shards), val, messages.append)
     loss = torch.load(folder / "run" / "last.pt", weights_only=True)["counters"]["loss"]
-    state = train.train(args, train.Pool(args.shards), val, messages.append)  # continues from the checkpoint
+    state = train.train(args, train.Pool(args.shards), val, messages.append)  # it continues from the checkpoint
     return state, args, found, loss, messages
 
 
@@ -75,7 +75,7 @@ def test_loss_falls_and_training_resumes(run):
     assert [line.split("\t")[1] for line in curve[1:]] == ["320", "2400"]
 
 
-def test_masks_hold(run):
+def test_pruned_weights_are_zero(run):
     student, _, masks, _, _ = run[0]
     assert sum(int(mask.sum()) for mask in masks) == KEPT
     best = export.averaged(run[1].out / "best.pt")
@@ -140,7 +140,7 @@ def test_a_pruned_weight_stays_pruned():
         assert alive is None or (now <= alive).all()
         alive = now
     assert alive.sum() == 100
-    assert all(mask.any() for mask in masks)  # although the layers differ in scale
+    assert all(mask.any() for mask in masks)  # no layer is empty, although they differ in scale
 
 
 def test_teacher_is_read_from_a_weight_file(run, tmp_path):
@@ -160,7 +160,7 @@ def test_sounds_are_decoded():
     assert [name for name, _ in audio._waves(b"xx" + content.getvalue() + b"yy")] == ["/2"]
 
 
-def test_lists_agree():
+def test_the_lists_of_packages_and_labels_agree():
     packages = audio.read_packages()
     roles = {row["package"]: row["role"] for row in packages}
     assert len(roles) == len(packages) and set(roles.values()) == {"train", "val", "test"}

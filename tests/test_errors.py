@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import edgel3_np
-from edgel3_np import EdgeL3Error, EdgeL3Warning, Stream
+from edgel3_np import EdgeL3Error, EdgeL3Warning, Stream, openl3
 
 
 def test_error_is_a_value_error():
@@ -16,7 +16,7 @@ def test_error_is_a_value_error():
 
 
 def calls(model):
-    """Every way of the engine to embed a second of silence."""
+    """Return calls that embed two seconds of silence in every way."""
     silence = np.zeros(16000)
     return {
         "embed": lambda: edgel3_np.embed(silence, 8000),
@@ -24,7 +24,7 @@ def calls(model):
         "Stream.flush": lambda: fed(model, silence).flush(),
         "Stream.over": lambda: list(Stream(model, 8000).over([silence])),
         "edgel3": lambda: edgel3_np.get_embedding(silence, 8000, model=model),
-        "openl3": lambda: edgel3_np.openl3.get_audio_embedding(silence, 8000, model=model),
+        "openl3": lambda: openl3.get_audio_embedding(silence, 8000, model=model),
     }
 
 
@@ -43,8 +43,8 @@ def test_warnings_point_at_the_callers_line(small_model, name):
     assert [warning.filename for warning in caught] == [__file__]
 
 
-def test_each_of_a_programs_lines_is_warned_of(tmp_path):
-    """Python shows a warning once for each line that it points at: none is hidden behind the first call's."""
+def test_each_line_of_a_program_gets_its_warning(tmp_path):
+    """Python shows a warning once for each line that it points at, so both calls must show theirs."""
     code = (
         "import numpy, edgel3_np\n"
         "silence = numpy.zeros(9000)\n"

@@ -1,4 +1,4 @@
-"""A thousand mutants of `fuzz.py`, and failures that it must notice."""
+"""Tests of a thousand mutants of `fuzz.py`, and of failures that it must notice."""
 
 import collections
 import hashlib

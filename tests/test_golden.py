@@ -1,4 +1,4 @@
-"""Parity with the original software stack, and with the same graph in float64, on every golden file of edgel3."""
+"""Tests of parity with the original software, and with float64, on every golden file of edgel3."""
 
 import hashlib
 import warnings
@@ -15,7 +15,7 @@ from edgel3_np.weights.sparse import to_dense
 
 RECORDINGS = ["chirp_1s", "chirp_44k", "chirp_8k", "chirp_mono", "chirp_stereo"]
 RECORDINGS += ["dog_bark", "helicopter", "short", "silence"]
-# smallest cosine of any window, and of the mean over a recording
+# lower bounds of the cosine, for each window of a recording and for the mean over its windows
 BOUNDS = {"sea-64": (0.99999, 0.99999), "sparse-ft-95.45": (0.9999, 0.99999), "sparse-kd-72.3": (0.9999, 0.99999)}
 
 
@@ -27,9 +27,10 @@ def case(request, shared, converted):
 
 @pytest.fixture(scope="module")
 def remember():
-    """Runs a network once for each different spectrogram: golden files share most windows between their hops.
+    """Return a `forward` that runs a network once for each different spectrogram.
 
-    A window's embedding depends on its batch in its last bits at most (test_network.py), so nothing is hidden by this.
+    Golden files of different hops share most windows. A window's embedding depends on its batch at most in its last
+    bits (test_forward.py), so this hides nothing.
     """
     seen = {}
 
@@ -68,7 +69,7 @@ def test_embeddings_and_timestamps(case, recording, shared, remember, monkeypatc
 
 
 def test_equal_to_float64(case, converted):
-    """The graph as Keras states it, evaluated in float64, on the golden spectrograms themselves."""
+    """On golden spectrograms, the network agrees with the unfolded network of Keras in float64."""
     name, model, golden = case
     weights = load_weights(converted(name))
     kernels = [to_dense(kernel) for kernel in weights.kernels]

@@ -11,13 +11,13 @@ from edgel3_np.weights.locate import PATH_VARIABLE
 from edgel3_np.weights.registry import BUNDLED_SHA256, DEFAULT, SEA
 
 
-def test_facts(small_model):
+def test_attributes_of_a_model(small_model):
     assert (small_model.name, small_model.sr, small_model.dim) == ("small", 8000, 16)
     assert (small_model.window, small_model.hop, small_model.frontend) == (8000, 160, SEA)
     assert small_model.provenance["license"] == "MIT" and len(small_model.sha256) == 64
 
 
-def test_frozen(small_model):
+def test_a_model_cannot_be_changed(small_model):
     with pytest.raises(dataclasses.FrozenInstanceError):
         small_model.name = "other"
     with pytest.raises(TypeError):
@@ -35,21 +35,21 @@ def test_frozen(small_model):
 
 
 @pytest.mark.parametrize("model", [None, 3, "", b"sea-64", ["sea-64"]])
-def test_what_is_no_model(model):
+def test_values_that_are_no_model(model):
     with pytest.raises(EdgeL3Error, match="expected a model's name"):
         load_model(model)
     with pytest.raises(EdgeL3Error, match="model"):
         edgel3_np.embed(np.zeros(8000), 8000, model=model)
 
 
-def test_the_default_ships_and_is_the_one_that_is_pinned():
+def test_the_default_model_is_bundled_and_has_the_pinned_hash():
     model = load_model()
     assert (model.name, model.sr, model.dim) == (DEFAULT, 8000, 64)
     assert model.sha256 == BUNDLED_SHA256[DEFAULT] == load_model(list_models()[DEFAULT]).sha256
     assert list_models()[DEFAULT].stat().st_size <= 150_000
 
 
-def test_another_file_of_the_defaults_name_is_refused(tmp_path, monkeypatch):
+def test_another_file_with_the_name_of_the_default_model_is_refused(tmp_path, monkeypatch):
     save_weights(tmp_path / f"{DEFAULT}.npz", factory.random_weights(name=DEFAULT))
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
     with pytest.raises(EdgeL3Error, match="expected the pico-64 of this version"):
@@ -73,5 +73,5 @@ def test_models_of_several_sizes(tmp_path):
         load_model(dim=512)
 
 
-def test_model_without_its_file_name_keeps_its_own(small_npz):
+def test_the_name_of_a_model_is_that_in_its_file(small_npz):
     assert load_model(small_npz).name == "small"

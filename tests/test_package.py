@@ -1,4 +1,4 @@
-"""Promises about the package as a whole: what it imports, how large it is, what it leaves alone."""
+"""Tests of the package as a whole: what it imports, how large it is, what it does not change."""
 
 import ast
 import importlib.util
@@ -24,7 +24,7 @@ hashlib heapq importlib io itertools json math multiprocessing numbers os pathli
 statistics struct subprocess sys tempfile threading time types typing warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
-EXTRA = {  # imported where they are used, and done without where they are not installed; and of the standard library
+EXTRA = {  # optional packages, and modules that only these parts may import
     "released/keras.py": {"h5py"},
     "released/download.py": {"http", "socket", "urllib"},
     "compat/hear.py": {"torch"},
@@ -32,7 +32,7 @@ EXTRA = {  # imported where they are used, and done without where they are not i
     "plotting/figure.py": {"matplotlib"},
     "commands/progress.py": {"tqdm"},
 }
-# The engine: what turns a recording into embeddings, and what `tools/vendor.py` copies unless asked for more
+# The engine turns a recording into embeddings; `tools/vendor.py` copies it, and other parts only on request
 ENGINE = {"_version", "errors", "_checks", "_files", "audio", "features", "weights", "network"}
 ENGINE |= {"pipeline", "model", "stream", "__init__", "__main__"}
 DEPRECATED = {"collection", "jobs", "transformer"}
@@ -43,7 +43,7 @@ def source(module):
 
 
 def absolute_imports(module):
-    """Top-level names of everything that a module imports from elsewhere, anywhere in it."""
+    """Yield the top-level names of all that a module imports from outside the package, anywhere in it."""
     for node in ast.walk(ast.parse(source(module))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -56,7 +56,7 @@ def exists(parts):
 
 
 def imported_modules(module):
-    """Modules of the package that a module imports, anywhere in it; those for types alone too."""
+    """Yield the modules of the package that a module imports, anywhere in it, also for types alone."""
     for node in ast.walk(ast.parse(source(module))):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
@@ -73,12 +73,12 @@ def imported_modules(module):
 
 
 def room(module):
-    """The part of the package that a module belongs to: a sub-package, or a module at the top."""
+    """Return the part of the package that a module belongs to: a sub-package, or a module at the top."""
     return module.parts[0] if len(module.parts) > 1 else module.stem
 
 
 def floors():
-    """Rooms of the package from the highest to the lowest, as the sentence in docs/architecture.md has them."""
+    """Read the levels of the package, the highest first, from a sentence of docs/architecture.md."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     sentence = re.search(r"Imports go one way: (.*?)\.\s", text, re.DOTALL)[1]
     return [[name.strip(" `\n") for name in floor.split(",")] for floor in sentence.split("→")]
@@ -90,7 +90,7 @@ def test_nothing_but_the_standard_library_numpy_scipy_and_soundfile(module):
     assert set(absolute_imports(module)) <= allowed
 
 
-def test_only_the_downloader_knows_the_network_and_only_the_installer_knows_the_downloader():
+def test_only_the_downloader_uses_the_network_and_only_the_installer_uses_the_downloader():
     for module in MODULES:
         if module.as_posix() != "released/download.py":
             assert not set(absolute_imports(module)) & NETWORK, module
@@ -107,7 +107,7 @@ def test_only_commands_print(module):
 
 
 def test_imports_go_one_way():
-    """A room imports from itself and from lower floors. Doors may import everything, and nothing imports a door."""
+    """A part imports from itself and from lower levels. Doors may import everything, and nothing imports a door."""
     height = {name: -number for number, names in enumerate(floors()) for name in names}
     doors = {module.stem for module in MODULES if len(module.parts) == 1} - set(height) - {"__init__", "__main__"}
     assert set(height) == {room(module) for module in MODULES} - doors - {"__init__", "__main__"}
@@ -121,7 +121,7 @@ def test_imports_go_one_way():
             assert lower or room(other) == room(module), f"{module} imports {other}, which is not below it"
 
 
-def test_no_module_imports_itself_however_far_round():
+def test_imports_have_no_cycle():
     graph, done = {module: set(imported_modules(module)) for module in MODULES}, set()
 
     def visit(module, above):
@@ -135,7 +135,7 @@ def test_no_module_imports_itself_however_far_round():
         visit(module, [])
 
 
-def test_the_engine_knows_nothing_of_what_stands_around_it():
+def test_the_engine_imports_no_other_part():
     for module in MODULES:
         if room(module) in ENGINE - {"__init__", "__main__"}:
             assert {room(other) for other in imported_modules(module)} <= ENGINE - {"__init__", "__main__"}, module
@@ -146,7 +146,7 @@ DOORS = [module for module in MODULES if len(module.parts) == 1 and module.stem 
 
 @pytest.mark.parametrize("module", DOORS, ids=str)
 def test_doors_only_import(module):
-    """A file at the top that is not the engine's holds no code of its own: users import from it, and that is all."""
+    """A file at the top that is not part of the engine (a door) has no code of its own: users import from it."""
     for node in ast.parse(source(module)).body:
         assert isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.If, ast.Expr)), node.lineno
     assert len(source(module).splitlines()) <= 35
@@ -163,11 +163,11 @@ def docstring_lines(node):
 
 
 def depth(statements, level=0):
-    """How deep blocks are nested in a function: 1 where it has a single `if`. An `elif` is no deeper than its `if`."""
+    """Return how deep the blocks of a function are nested: a single `if` is 1, and its `elif` is no deeper."""
     deepest = level
     for node in statements:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            continue  # counted by itself
+            continue  # it is counted by itself
         blocks = [getattr(node, "body", []), getattr(node, "orelse", []), getattr(node, "finalbody", [])]
         blocks += [handler.body for handler in getattr(node, "handlers", [])]
         for block in filter(None, blocks):
@@ -187,7 +187,7 @@ def test_modules_and_functions_are_short_and_flat(module):
 
 
 def test_the_engine_is_small():
-    """Without docstrings and blank lines, as functions are counted."""
+    """Docstrings and blank lines are not counted."""
     lines = 0
     for module in MODULES:
         if room(module) in ENGINE:
@@ -199,7 +199,7 @@ def test_the_engine_is_small():
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_everything_has_a_docstring_that_begins_with_a_sentence(module):
-    """Modules, and every function and class whose name is public."""
+    """This holds for modules, and for every function and class whose name is public."""
     tree = ast.parse(source(module))
     documented = [node for node in functions(tree) if not node.name.startswith("_")]
     documented += [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
@@ -211,7 +211,7 @@ def test_everything_has_a_docstring_that_begins_with_a_sentence(module):
             assert first[:1].isupper() or first[:1] in "`0123456789", f"{node.name}: {first!r}"
 
 
-def test_old_names_work_and_say_what_is_new():
+def test_old_names_work_and_warn_with_the_new_names():
     import edgel3_np.collection
     import edgel3_np.jobs
     import edgel3_np.plot
@@ -239,7 +239,7 @@ def test_old_names_work_and_say_what_is_new():
 
 
 def test_doors_lead_to_what_users_import():
-    """Every path of README and the documents, as a user writes it."""
+    """Users write these imports, as README and the documents show them."""
     from edgel3_np import bench, edgel3, hear, install, models, openl3, plot, similar
 
     assert callable(bench.main) and callable(hear.get_scene_embeddings) and callable(install.install)
@@ -286,7 +286,7 @@ def test_embedding_an_array_with_a_dense_model_loads_neither_scipy_nor_soundfile
 
 
 def test_everything_but_the_installer_works_without_sockets(small_npz, tmp_path):
-    """In a process, and all that it starts, where whoever makes a socket or looks up a name is told off."""
+    """In a process, and in all that it starts, an audit hook refuses sockets and look-ups of names."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "def hook(event, arguments):\n"
@@ -319,7 +319,7 @@ def test_everything_but_the_installer_works_without_sockets(small_npz, tmp_path)
     ran = subprocess.run([sys.executable, tmp_path / "program.py"], **options)
     assert ran.returncode == 0 and "the network was touched" not in ran.stderr, ran.stderr
     assert "install sea-64" in ran.stderr and "3 done" in ran.stderr
-    if importlib.util.find_spec("h5py"):  # the installer is told off, so the others would have been
+    if importlib.util.find_spec("h5py"):  # this shows that the hook works
         ran = subprocess.run([sys.executable, tmp_path / "program.py", "http://127.0.0.1:9"], **options)
         assert ran.returncode == 1 and "the network was touched" in ran.stderr, ran.stderr
 
@@ -354,12 +354,12 @@ def test_public_names_are_documented(name):
             assert f"{parameter} :" in thing.__doc__
 
 
-def test_typed():
+def test_the_package_is_marked_as_typed():
     assert (PACKAGE / "py.typed").is_file()
 
 
 def test_silent_in_development_mode(small_npz, tmp_path):
-    """Warnings are errors, and Python looks for files left open and the like."""
+    """Warnings are errors, and Python also warns of files that are left open."""
     code = (
         "import pathlib, numpy, soundfile, edgel3_np\n"
         f"path = {str(tmp_path / 'a.wav')!r}\n"
@@ -380,7 +380,7 @@ def test_silent_in_development_mode(small_npz, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are kept on Linux")
 def test_ten_minutes_under_a_limit_of_memory(small_npz, tmp_path):
-    """The signal, at 48 kHz in float64, would be 230 MB; after a first second, 48 MB more must do."""
+    """The signal would take 230 MB in float64; after a first second, the process may use only 48 MB more."""
     code = (
         "import pathlib, resource, numpy, soundfile, edgel3_np\n"
         f"path = {str(tmp_path / 'long.wav')!r}\n"

@@ -1,4 +1,4 @@
-"""The model that ships: golden embeddings of the recording that ships."""
+"""Tests of the bundled model: golden embeddings of the recording in the repository."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ RECORDING = ROOT / "docs" / "demo" / "street.flac"
 
 @pytest.mark.parametrize("hop_size, center", [(0.5, True), (1.1, False)])
 def test_golden_embeddings(hop_size, center):
-    """Made by tools/make_golden.py from the float64 oracles, for exactly these weights."""
+    """tools/make_golden.py computes them with the float64 oracles, for exactly these weights."""
     model = edgel3_np.load_model()
     with np.load(ROOT / "tests" / "golden" / "pico-64.npz", allow_pickle=False) as golden:
         assert str(golden["sha256"]) == model.sha256

@@ -20,7 +20,7 @@ from edgel3_np.weights.registry import SEA
 
 
 def by_hand(x, sr, hop_size=0.1, center=True):
-    """The whole pipeline by the oracles, for the small model."""
+    """Compute the embedding of the small model with the oracles of the whole pipeline."""
     x = x.mean(axis=1) if x.ndim == 2 else x
     x = x if sr == 8000 else oracles.resample(x, sr, 8000)
     windows = oracles.frame(x, 8000, int(hop_size * 8000), 4000 if center else 0)
@@ -71,7 +71,7 @@ def test_file_and_array_give_the_same(small_model, sweep, tmp_path):
 
 @pytest.mark.parametrize("blocks, samples", [(1, 1 << 22), (3, 1 << 22), (2, 1), (2, 3000), (2, 9000)])
 def test_batches_do_not_change_a_bit(small_model, sweep, blocks, samples, monkeypatch):
-    """Pieces of whole blocks, or of 1, 7 and 22 windows: a window's place in its block is the same in all of them."""
+    """A batch is whole microbatches, or 1, 7 or 22 windows; a window keeps its place in its microbatch."""
     expected = small_model.embed(sweep, 8000, hop_size=0.05).embedding.tobytes()
     monkeypatch.setattr("edgel3_np.pipeline.MICROBATCHES", blocks)
     monkeypatch.setattr("edgel3_np.pipeline.BATCH_SAMPLES", samples)
@@ -99,7 +99,7 @@ def test_eight_threads_get_the_same_bytes(small_model, sweep):
 
 @settings(max_examples=15)
 @given(st.integers(1, 20000), st.floats(0.05, 3), st.booleans())
-def test_number_of_windows_and_finite(small_model, n, hop_size, center):
+def test_the_number_of_windows_is_right_and_values_are_finite(small_model, n, hop_size, center):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeL3Warning)
         embedding, timestamps = small_model.embed(np.ones(n), 8000, hop_size=hop_size, center=center)
@@ -111,13 +111,13 @@ def test_number_of_windows_and_finite(small_model, n, hop_size, center):
 @pytest.mark.parametrize("threads", [1, 2, 5, None])
 def test_threads_do_not_change_a_bit(small_model, sweep, threads, monkeypatch):
     expected = small_model.embed(sweep, 8000, hop_size=0.03, threads=1).embedding.tobytes()
-    monkeypatch.setattr("edgel3_np.pipeline.MICROBATCHES", 1)  # five pieces
+    monkeypatch.setattr("edgel3_np.pipeline.MICROBATCHES", 1)  # five batches
     assert small_model.embed(sweep, 8000, hop_size=0.03, threads=threads).embedding.tobytes() == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("n", [3000, 8000, 9000])
-def test_threads_do_not_change_a_bit_of_one_piece(small_model, sweep, n, threads):
+def test_threads_do_not_change_a_bit_of_one_batch(small_model, sweep, n, threads):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeL3Warning)
         expected = small_model.embed(sweep[:n], 8000, threads=1)
@@ -128,7 +128,7 @@ def test_threads_do_not_change_a_bit_of_one_piece(small_model, sweep, n, threads
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_share_the_strips_of_a_window(sweep, threads, monkeypatch):
-    """Where a block is one window, as it is of large maps, and that is all there is."""
+    """A microbatch is one window, as it is for large maps, and the recording has only this window."""
     monkeypatch.setattr(plan, "MICROBATCH", 1)
     monkeypatch.setattr(plan, "STRIP_FLOATS", 10_000)
     network, spread, asked = plan.plan_network(factory.random_weights()), pipeline.spread, []
@@ -160,7 +160,7 @@ def test_integers_of_full_scale(small_model, sweep):
     assert small_model.embed(samples, 8000).embedding.tobytes() == expected.embedding.tobytes()
 
 
-def test_empty(small_model, tmp_path):
+def test_empty_audio_is_an_error(small_model, tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
     for arguments in ((np.zeros(0), 8000), (np.zeros((0, 2)), 48000), (tmp_path / "empty.wav",)):
         with pytest.raises(EdgeL3Error, match="at least one sample"):
@@ -211,7 +211,7 @@ def test_error_is_a_value_error():
     assert issubclass(EdgeL3Error, ValueError) and issubclass(EdgeL3Warning, UserWarning)
 
 
-def test_weights_that_are_no_network_are_found_out(tmp_path, sweep):
+def test_weights_whose_embeddings_overflow_are_an_error(tmp_path, sweep):
     from edgel3_np.weights.format import save_weights
     from edgel3_np.weights.sparse import to_csr, to_dense
 
@@ -223,10 +223,10 @@ def test_weights_that_are_no_network_are_found_out(tmp_path, sweep):
 
 
 def test_hop_larger_than_a_window(small_model):
-    """Windows ten seconds apart are those of the pieces there."""
+    """Each window equals that of its second of audio alone."""
     x = np.random.default_rng(2).standard_normal(8000 * 32)
     embedding, timestamps = small_model.embed(x, 8000, hop_size=10.0, center=False)
-    assert timestamps.tolist() == [0.0, 10.0, 20.0, 30.0, 40.0]  # upstream's padding: the last reaches the end
+    assert timestamps.tolist() == [0.0, 10.0, 20.0, 30.0, 40.0]  # upstream's padding: the last window reaches the end
     for second, found in zip((0, 10, 20, 30), embedding):
         alone = small_model.embed(x[8000 * second : 8000 * (second + 1)], 8000, center=False).embedding
         np.testing.assert_allclose(found, alone[0], rtol=0, atol=1e-5 * np.abs(found).max())
@@ -234,7 +234,7 @@ def test_hop_larger_than_a_window(small_model):
 
 @pytest.mark.parametrize("hop_size", [1.0, 5.0, 60.0])
 def test_memory_is_bounded_at_any_hop(small_model, tmp_path, hop_size):
-    """Twenty minutes; in float64 they would be 77 MB. Nothing but a few windows has to be held."""
+    """Twenty minutes would take 77 MB in float64, but only a few windows are in memory at a time."""
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 8000, 1) as file:
         for second in range(1200):
             file.write(np.random.default_rng(second).standard_normal(8000) / 9)
@@ -246,7 +246,7 @@ def test_memory_is_bounded_at_any_hop(small_model, tmp_path, hop_size):
     assert peak < 48 << 20
 
 
-def test_hop_beyond_all_memory(small_model, sweep):
+def test_a_hop_of_a_billion_seconds(small_model, sweep):
     embedding, timestamps = small_model.embed(sweep, 8000, hop_size=1e9)
     assert timestamps.tolist() == [0.0, 1e9]  # upstream's padding: a last window, of zeros, covers the end
     assert embedding.shape == (2, 16)

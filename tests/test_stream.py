@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::edgel3_np.EdgeL3Warning")
 
 
 def streamed(model, x, sr, sizes, **options):
-    """All results of a stream fed with blocks of these sizes, over and over, joined."""
+    """Feed a stream with blocks whose sizes cycle through `sizes`; return all results, joined."""
     stream, results, start, number = Stream(model, sr, **options), [], 0, 0
     while start < len(x):
         size = sizes[number % len(sizes)]
@@ -36,7 +36,7 @@ def sound():
 @pytest.mark.parametrize("sr", [8000, 11025, 48000])
 @pytest.mark.parametrize("size", [17, 160, 4801, 48000])
 @pytest.mark.parametrize("center", [True, False])
-def test_blocks_of_one_size(small_model, sound, sr, size, center):
+def test_a_stream_has_the_same_bytes_as_embed(small_model, sound, sr, size, center):
     equal(
         small_model, sound[: 2 * sr + 123] if size > 17 else sound[: sr // 2], sr, [size], center=center, hop_size=0.25
     )
@@ -73,14 +73,14 @@ def test_any_blocking(small_model, sound, n, sr, sizes, hop_size, center):
 
 
 def test_an_embedding_comes_as_soon_as_its_window_is_complete(small_model, sound):
-    """Not centred, no resampling: with its last sample. With resampling: as soon as the filter's tail has arrived."""
+    """Without resampling, it comes with the last sample; with resampling, it comes after the tail of the filter."""
     stream = Stream(small_model, 8000, hop_size=0.5, center=False)
     assert len(stream.feed(sound[:7999]).timestamps) == 0
     assert stream.feed(sound[7999:8000]).timestamps.tolist() == [0.0]
     assert len(stream.feed(sound[8000:11999]).timestamps) == 0
     assert stream.feed(sound[11999:12000]).timestamps.tolist() == [0.5]
     stream = Stream(small_model, 48000, hop_size=0.5, center=False)
-    tail = 32769 // 85  # taps of one wing, 48 to 8 kHz
+    tail = 32769 // 85  # taps of half of the filter from 48 to 8 kHz
     assert len(stream.feed(sound[: 47994 + tail]).timestamps) == 0
     assert stream.feed(sound[47994 + tail : 47995 + tail]).timestamps.tolist() == [0.0]
 
@@ -110,7 +110,7 @@ def test_over_an_iterator(small_model, sound):
     assert np.concatenate([result.embedding for result in results]).tobytes() == expected.embedding.tobytes()
 
 
-def test_after_the_end(small_model, sound):
+def test_feeding_after_flush_is_an_error(small_model, sound):
     stream = Stream(small_model, 8000)
     stream.feed(sound[:9000])
     assert len(stream.flush().timestamps) > 0
@@ -123,7 +123,7 @@ def test_after_the_end(small_model, sound):
         stream.feed(sound[:10])
 
 
-def test_a_bad_block_is_not_taken(small_model, sound):
+def test_a_bad_block_is_refused_and_the_stream_goes_on(small_model, sound):
     expected = small_model.embed(sound[:16_000], 8000)
     stream = Stream(small_model, 8000)
     results = [stream.feed(sound[:10_000]).embedding]
@@ -138,7 +138,7 @@ def test_a_bad_block_is_not_taken(small_model, sound):
     assert np.concatenate(results).tobytes() == expected.embedding.tobytes()
 
 
-def test_nothing_fed(small_model):
+def test_flush_of_a_stream_without_samples(small_model):
     with pytest.raises(EdgeL3Error, match="at least one sample"):
         Stream(small_model, 8000).flush()
 
@@ -149,7 +149,7 @@ def test_wrong_options(small_model, options):
         Stream(small_model, **{"sr": 8000, **options})
 
 
-def test_warnings_come_with_the_end(small_model):
+def test_warnings_come_with_flush(small_model):
     stream = Stream(small_model, 8000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -161,7 +161,7 @@ def test_warnings_come_with_the_end(small_model):
 
 
 def test_memory_stays_small(small_model):
-    """Ten minutes of signal through a stream, in a hop that leaves most of it out."""
+    """A stream reads ten minutes of signal, and its hop leaves most of it out."""
     import tracemalloc
 
     stream, block = Stream(small_model, 8000, hop_size=60.0), np.ones(8000)
@@ -175,7 +175,7 @@ def test_memory_stays_small(small_model):
 
 
 def broken(monkeypatch, error, after=0):
-    """Let the windows of streams fail, once `after` of them are done; then all is well again."""
+    """Let one call of `embed_windows` raise, after `after` calls that work; later calls work again."""
     from edgel3_np import stream as module
 
     embed_windows, calls = module.embed_windows, []
@@ -191,8 +191,8 @@ def broken(monkeypatch, error, after=0):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), RuntimeError("x")])
 @pytest.mark.parametrize("then", ["feed", "flush", "over"])
-def test_a_stream_that_failed_says_so_and_goes_no_further(small_model, sound, monkeypatch, error, then):
-    """Windows are lost, so what follows would have wrong times."""
+def test_every_call_after_a_failure_is_an_error(small_model, sound, monkeypatch, error, then):
+    """The failed call loses windows, so later embeddings would have wrong times."""
     broken(monkeypatch, error, after=1)
     stream = Stream(small_model, 8000)
     with pytest.raises(type(error)):
@@ -209,7 +209,7 @@ def test_a_stream_that_failed_says_so_and_goes_no_further(small_model, sound, mo
             calls[then]()
 
 
-def test_a_failed_flush_does_not_end_the_stream_well(small_model, sound, monkeypatch):
+def test_a_second_flush_after_a_failed_one_is_an_error(small_model, sound, monkeypatch):
     stream = Stream(small_model, 8000)
     stream.feed(sound[:3000])
     broken(monkeypatch, KeyboardInterrupt())
@@ -219,8 +219,8 @@ def test_a_failed_flush_does_not_end_the_stream_well(small_model, sound, monkeyp
         stream.flush()
 
 
-def test_a_block_that_is_refused_leaves_the_stream_sound(small_model, sound):
-    """It is checked before anything is taken."""
+def test_a_refused_block_does_not_change_the_stream(small_model, sound):
+    """The whole block is checked before the stream takes any of it."""
     x, stream = sound[:20_000], Stream(small_model, 8000)
     parts = [stream.feed(x[:9000])]
     bad = x[9000:12000].copy()

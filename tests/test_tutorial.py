@@ -1,4 +1,4 @@
-"""docs/tutorial.md, run from top to bottom in an empty directory, prints what it shows."""
+"""The code of docs/tutorial.md, run from top to bottom in an empty directory, prints what the page shows."""
 
 import json
 import os
@@ -33,13 +33,13 @@ if __name__ == "__main__":
 
 
 def sections():
-    """Title and blocks, each a kind and a text, of every section."""
+    """Yield the title of each section and its blocks, which are pairs of a kind and a text."""
     for section in re.split(r"^## ", TUTORIAL.read_text(encoding="utf-8"), flags=re.M)[1:]:
         yield section.partition("\n")[0], re.findall(r"^```(\w+)\n(.*?)^```$", section, flags=re.M | re.S)
 
 
 def command(line):
-    """A line of a console as arguments: this copy of the package, this Python, the tools of the checkout."""
+    """Turn a line of a console into arguments for this Python, this copy of the package and this checkout's tools."""
     words = line.split()
     words = [sys.executable, "-m", "edgel3_np", *words[1:]] if words[0] == "edgel3-np" else words
     words[0] = sys.executable if words[0] == "python" else words[0]
@@ -71,7 +71,7 @@ def test_the_tutorial(tmp_path):
     assert ran.returncode == 0, ran.stderr
     printed = json.loads((tmp_path / "printed.json").read_text())
     for number, (kind, _) in enumerate(code):
-        if kind == "console" and not expected[number]:  # the page does not show what a command says
+        if kind == "console" and not expected[number]:  # the page does not show what a command prints
             expected[number] = printed[number]
     assert printed == expected
-    assert len(printed) >= 10 and sum(map(bool, printed)) >= 8  # or this file has not understood that one
+    assert len(printed) >= 10 and sum(map(bool, printed)) >= 8  # otherwise this test misses blocks

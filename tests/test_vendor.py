@@ -1,4 +1,4 @@
-"""Copies made by `tools/vendor.py`, run in the ways that people will run them."""
+"""Tests of copies that `tools/vendor.py` makes, in the ways that people use them."""
 
 import ast
 import hashlib
@@ -25,7 +25,7 @@ from edgel3_np.weights.format import save_weights
 
 PACKAGES = [str(Path(find_spec(name).origin).parent) for name in ("numpy", "scipy")]
 PACKAGES = list(dict.fromkeys([os.path.dirname(path) for path in PACKAGES] + [os.path.dirname(soundfile.__file__)]))
-HOMES = {  # where a copy is put, in a directory or a zip file, and what it is called there
+HOMES = {  # the path of a copy, and whether it is in a zip file
     "top": ("edgel3_np", False),
     "renamed": ("l3", False),
     "nested": ("myapp/_vendor/edgel3_np", False),
@@ -90,13 +90,13 @@ def make_copy(factory, *arguments):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    """A copy of the engine, with pico-64."""
+    """Make a copy of the engine, with pico-64."""
     return make_copy(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A copy of all parts, with pico-64."""
+    """Make a copy of all parts, with pico-64."""
     return make_copy(tmp_path_factory, "--with", *vendor.NEEDS_PARTS)
 
 
@@ -112,7 +112,7 @@ def wav_whole(tmp_path_factory):
 
 @pytest.fixture(params=["engine", "whole"])
 def bundle(request):
-    """One copy, then the other."""
+    """Run a test with the copy of the engine, and then with that of all parts."""
     return request.getfixturevalue(request.param)
 
 
@@ -131,7 +131,7 @@ def wav(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def numbers(wav):
-    """Embeddings that a copy must find."""
+    """Compute the embeddings that a copy must give."""
     sound, model = np.sin(np.arange(30000) ** 1.3), edgel3_np.load_model()
     of_array, of_file = model.embed(sound, 22050).embedding, model.embed(wav).embedding
     return [x.tobytes().hex() for x in (of_array, of_array, of_file)]
@@ -140,7 +140,7 @@ def numbers(wav):
 def check_facts(numbers, root, name, wav, absent=(), flags=("-S", "-E"), before=""):
     """Run `PROGRAM` on a copy and compare what it finds; return the names of the modules that it loads."""
     entry = Path(root) if os.path.isdir(root) else zipfile.Path(root)
-    is_whole = entry.joinpath(*name.split("."), "diagnostics").is_dir()
+    is_whole = entry.joinpath("/".join([*name.split("."), "diagnostics"])).is_dir()
     arguments = json.dumps([name, root, str(wav), is_whole, absent, PACKAGES])
     found, modules = json.loads(start(["-c", before + PROGRAM, arguments], flags, cwd=Path(root).parent))
     assert found == ["pico-64", edgel3_np.load_model().sha256, [True] * 5 * is_whole, *numbers]
@@ -148,7 +148,7 @@ def check_facts(numbers, root, name, wav, absent=(), flags=("-S", "-E"), before=
 
 
 def place(bundle, home, folder):
-    """Put a copy there: the entry for `sys.path`, and the name to import."""
+    """Put a copy into its place; return the entry for `sys.path` and the name to import."""
     path, zipped = HOMES[home]
     root = folder / "root"
     shutil.copytree(bundle, root / path)
@@ -162,7 +162,7 @@ def place(bundle, home, folder):
 
 
 def start(arguments, flags=(), root=None, **options):
-    """Run Python elsewhere; the packages that a copy needs can be found, unless it is told otherwise."""
+    """Run Python without this checkout; with `root`, it finds that folder and the packages that a copy needs."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("EDGEL3")}
     if root:
         env["PYTHONPATH"] = os.pathsep.join([root, *PACKAGES])
@@ -175,7 +175,7 @@ def start(arguments, flags=(), root=None, **options):
 
 @pytest.mark.parametrize("flags", [("-W", "error"), ("-W", "error", "-S", "-E")], ids=["plain", "-S -E"])
 @pytest.mark.parametrize("home", HOMES)
-def test_the_same_bytes_wherever_it_lies(bundle, wav, numbers, tmp_path, home, flags):
+def test_a_copy_gives_the_same_bytes_in_every_place(bundle, wav, numbers, tmp_path, home, flags):
     check_facts(numbers, *place(bundle, home, tmp_path), wav, flags=flags)
 
 
@@ -192,8 +192,8 @@ def test_without_soundfile_a_copy_reads_wav(bundle, wav, numbers, tmp_path):
     check_facts(numbers, *place(bundle, "renamed", tmp_path), wav, absent=["scipy", "soundfile"])
 
 
-def test_from_where_nothing_can_be_written(bundle, wav, numbers, tmp_path):
-    """An audit hook refuses what a file system that is read-only would (tests may run as root, who writes anywhere)."""
+def test_a_copy_works_where_nothing_can_be_written(bundle, wav, numbers, tmp_path):
+    """An audit hook refuses what a read-only file system refuses, because root may write everywhere."""
     root, name = place(bundle, "nested", tmp_path)
     before = f"""
 import sys, os
@@ -245,10 +245,10 @@ def test_new_processes_of_the_bench_import_the_copy(whole, tmp_path):
 
 
 def imports_of(path, root):
-    """What a module imports of this package: pairs of the path below the root, and when.
+    """Yield what a module imports of this package, as pairs of a path below the root and a time.
 
-    The path is that of a module, without `.py`, or of a sub-package. When: `always`; `lazily`, in a function; or `as a
-    program`, if the module is the program.
+    The path is that of a module, without `.py`, or of a sub-package. The time is `always`; `lazily`, for an import in a
+    function; or `as a program`, for one that runs only if the module is the program.
     """
     tree, folder, when = ast.parse(path.read_text(encoding="utf-8")), path.parent, {}
     for block in ast.walk(tree):
@@ -266,7 +266,7 @@ def imports_of(path, root):
 
 
 def part_of(path):
-    """The part that a path below the root belongs to; None for the engine."""
+    """Return the part that a path below the root belongs to, or None for the engine."""
     first = path.split("/")[0].partition(".")[0]
     doors = {door: part for part, doors in vendor.DOORS.items() for door in doors}
     return first if first in vendor.NEEDS_PARTS else doors.get(first)
@@ -280,7 +280,7 @@ SOURCE = Path(edgel3_np.__file__).parent
 DISPATCHERS = ("__init__.py", "__main__.py")  # they name things of other parts, which a copy may lack
 
 
-def test_the_engine_is_all_that_is_in_a_plain_copy(engine):
+def test_a_plain_copy_holds_only_the_engine(engine):
     files = {path.relative_to(engine).as_posix() for path in engine.rglob("*") if path.is_file()}
     code = {path for path in code_of(SOURCE) if part_of(path) is None}
     weights = {"_weights/pico-64.npz", "_weights/pico-64.golden.npy"}
@@ -302,8 +302,8 @@ def test_all_parts_are_the_whole_package(whole):
 
 
 @pytest.mark.parametrize("part", vendor.NEEDS_PARTS)
-def test_the_table_of_what_parts_import(part):
-    """What commands and programs import besides may be missing: then they say so."""
+def test_the_table_of_parts_agrees_with_their_imports(part):
+    """The table leaves out what only commands and programs import; they say so if it is missing."""
     needed = set()
     for path in (path for path in code_of(SOURCE) if part_of(path) == part):
         is_command = path in [f"commands/{name}.py" for name in COMMANDS]
@@ -316,7 +316,7 @@ def test_the_table_of_what_parts_import(part):
 
 @pytest.mark.parametrize("part", vendor.NEEDS_PARTS)
 def test_a_part_comes_with_what_it_imports(part, tmp_path, capsys):
-    """Each module of the copy can be imported, but commands whose part is not there; those say so."""
+    """Each module of the copy can be imported, except commands whose part is missing, which say so."""
     assert vendor.main([str(tmp_path), "--with", part]) == 0
     copy = tmp_path / "edgel3_np"
     shutil.move(str(copy), str(tmp_path / "l3"))
@@ -333,7 +333,7 @@ def test_a_part_comes_with_what_it_imports(part, tmp_path, capsys):
 
 
 def fails(arguments, root):
-    """Exit code and messages of Python, started elsewhere."""
+    """Run Python with a copy; return its exit code and messages."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *PACKAGES])}
     ran = subprocess.run(
         [sys.executable, *arguments], env=env, cwd=root, timeout=100, stderr=subprocess.PIPE, text=True
@@ -346,7 +346,7 @@ def test_the_engine_alone_has_no_commands(engine, wav):
     assert code == 2 and "Traceback" not in err and len(err.splitlines()) == 1 and "not in this copy" in err
 
 
-def test_what_the_engine_lacks_is_said_plainly(engine):
+def test_names_that_the_engine_lacks_raise_import_or_attribute_errors(engine):
     code = (
         "import edgel3_np as l3\n"
         "for name in sorted(set(l3.__all__)):\n"
@@ -368,7 +368,7 @@ def test_size(parts, size, tmp_path, capsys):
     assert found < size
 
 
-def test_the_note_tells_what_it_is_and_needs(engine, wav_engine):
+def test_the_note_says_what_the_copy_is_and_needs(engine, wav_engine):
     text = (engine / "VENDORED.txt").read_text()
     hashes = dict(re.findall(r"(?m)^([0-9a-f]{64})  (.*)$", text))
     files = {path for path in engine.rglob("*") if path.is_file() and path.name != "VENDORED.txt"}
@@ -386,7 +386,7 @@ def test_the_note_tells_what_it_is_and_needs(engine, wav_engine):
     assert different == [engine / "audio" / "reading.py"]
 
 
-def test_the_note_tells_which_parts_are_left_out(engine, whole, tmp_path):
+def test_the_note_says_which_parts_are_left_out(engine, whole, tmp_path):
     def line(folder, key):
         return re.search(f"(?m)^{key} +(.*)", (folder / "VENDORED.txt").read_text())[1]
 
@@ -399,7 +399,7 @@ def test_the_note_tells_which_parts_are_left_out(engine, whole, tmp_path):
     assert line(copy, "left out") == "commands, diagnostics, plotting, released"
 
 
-def test_the_note_does_not_depend_on_when_and_where(engine, tmp_path):
+def test_the_note_does_not_depend_on_time_and_place(engine, tmp_path):
     assert vendor.main([str(tmp_path / "a" / "b")]) == 0
     assert (tmp_path / "a" / "b" / "edgel3_np" / "VENDORED.txt").read_text() == (engine / "VENDORED.txt").read_text()
 
@@ -458,7 +458,7 @@ def test_an_earlier_copy_is_replaced_and_nothing_else(tmp_path, capsys):
 
 @pytest.mark.parametrize("broken", ["write_bytes", "rename"])
 @pytest.mark.parametrize("earlier", [False, True])
-def test_all_or_nothing(tmp_path, monkeypatch, broken, earlier, capsys):
+def test_a_copy_is_written_completely_or_not_at_all(tmp_path, monkeypatch, broken, earlier, capsys):
     dest = tmp_path / "dest"
     if earlier:
         assert vendor.main([str(dest)]) == 0

@@ -1,4 +1,4 @@
-"""What a user writes: `mypy --strict` must pass it, and find the mistakes that are marked.
+"""Code as a user writes it: `mypy --strict` must accept it, and find the mistakes that are marked.
 
 `make package` checks it against the wheel. A mark that hides no mistake is an error too.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def embeddings(path: Path) -> NDArray[np.float32]:
-    """Every way to call `embed`."""
+    """Call `embed` in every way."""
     model: Model = load_model("pico-64", dim=64)
     rate, length, digest, source = (
         model.sr + model.hop,
@@ -40,14 +40,14 @@ def embeddings(path: Path) -> NDArray[np.float32]:
 
 
 def stream(blocks: list[NDArray[Any]]) -> list[Embedding]:
-    """A stream, fed by hand and over an iterable."""
+    """Feed a stream by hand and from an iterable."""
     with Stream(load_model(), sr=44100, hop_size=1) as live:
         found = [live.feed(blocks[0]), live.flush()]
     return found + list(Stream(load_model(), 44100).over(blocks))
 
 
 def collection(folder: Path) -> list[str]:
-    """Reports, and what a callback is given."""
+    """Read reports, also in a callback."""
     reasons = []
 
     def remember(report: Report) -> None:
@@ -61,7 +61,7 @@ def collection(folder: Path) -> list[str]:
 
 
 def error_kind() -> str:
-    """Errors say what kind they are."""
+    """Read the kind of an error."""
     try:
         load_model("none")
     except EdgeL3Error as error:
@@ -70,7 +70,7 @@ def error_kind() -> str:
 
 
 def with_openl3(sound: NDArray[np.float32]) -> str:
-    """OpenL3's functions."""
+    """Call OpenL3's functions."""
     model = openl3.load_audio_embedding_model(None, "env", embedding_size=512)
     vectors, times = openl3.get_audio_embedding([sound], 48000, model=model, hop_size=0.1)
     openl3.process_audio_file(["a.wav"], "out", verbose=False)
@@ -79,7 +79,7 @@ def with_openl3(sound: NDArray[np.float32]) -> str:
 
 
 def mistakes(model: Model) -> None:
-    """Each line is one."""
+    """Make one mistake in each line."""
     embed([0.0, 1.0], 8000)  # type: ignore[arg-type]
     embed("a.wav", hop_size="0.1")  # type: ignore[arg-type]
     embed("a.wav", None, "pico-64")  # type: ignore[call-arg]

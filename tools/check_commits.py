@@ -4,7 +4,7 @@
     python tools/check_commits.py            # all commits since the rule was made
     python tools/check_commits.py main..     # the commits of a branch
 
-Exit codes: 0 all are right, 1 one is not. Where git or the history is missing, nothing is checked, and a line says so.
+Exit codes: 0 if all messages are right, 1 otherwise. Without git or a history, nothing is checked, and a line says so.
 """
 
 import subprocess

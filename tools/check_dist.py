@@ -4,7 +4,8 @@
     python tools/check_dist.py dist
 
 The wheel should hold every module, `py.typed`, the weights with their pinned hashes, and the licence; the sdist should
-hold every file that git tracks. Prints sizes. Exit codes: 0 as expected, 1 not.
+hold every file that git tracks. The tool also prints sizes. Exit codes: 0 if both
+are as expected, 1 otherwise.
 """
 
 import argparse
@@ -22,7 +23,7 @@ NOT_SHIPPED = {".gitignore"}
 
 
 def wheel_problems(path, pinned):
-    """Say what is wrong with a wheel.
+    """Find what is wrong with a wheel.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def wheel_problems(path, pinned):
 
 
 def sdist_problems(path, tracked):
-    """Say what is wrong with an sdist, which should hold the files that git tracks: yields texts."""
+    """Yield what is wrong with an sdist, which should hold the files that git tracks."""
     with tarfile.open(path) as archive:
         members = {member.name.partition("/")[2] for member in archive if member.isfile()}
     found = {name for name in members if not GENERATED.fullmatch(name)}
@@ -57,7 +58,7 @@ def sdist_problems(path, tracked):
 
 
 def differences(where, found, expected):
-    """Say which names are missing and which are too many: yields texts."""
+    """Yield a text for each name that is missing, and for each that should not be there."""
     yield from (f"{where}: expected {name}, found none" for name in sorted(expected - found))
     yield from (f"{where}: expected no {name}, found one" for name in sorted(found - expected))
 

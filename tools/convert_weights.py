@@ -32,7 +32,7 @@ from edgel3_np.weights.sparse import to_csr, to_dense
 
 
 def table(weights, kernels):
-    """Yield the lines of a table: the sparsity of each layer, and that which the EdgeL3 paper publishes."""
+    """Yield the lines of a table: the sparsity of each layer, and the one in the EdgeL3 paper."""
     published = SPARSITIES.get(weights.name.rpartition("-")[2], [None] * 8)
     yield f"{'layer':6} {'shape':>16} {'weights':>9} {'non-zero':>9} {'sparsity':>9} {'published':>9} {'bytes':>9}"
     totals = [0, 0, 0]

@@ -21,7 +21,7 @@ from pathlib import Path
 import atheris
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT), str(ROOT / "tests")]  # last: an installed package goes first
+sys.path += [str(ROOT), str(ROOT / "tests")]  # last: an installed package is found first
 with atheris.instrument_imports(include=["edgel3_np"]):
     import edgel3_np
     import edgel3_np.audio.reading
@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["edgel3_np"]):
 import mutants
 import soundfile  # noqa: F401 imported here, so that the first input does not have to
 
-MAX_BLOCKS = 20  # of 2 MiB each
+MAX_BLOCKS = 20  # each block has 2 MiB
 MAX_BYTES = 1 << 15
 
 

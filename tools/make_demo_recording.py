@@ -3,9 +3,8 @@
 
     python tools/make_demo_recording.py [OUT.flac]
 
-A siren, footsteps and a dog-like bark are heard twice each, over a car that idles far away: so there is something to
-find in it. Everything comes from the formulas below and a fixed seed; nobody was recorded, and nobody's rights are
-touched.
+A siren, footsteps and a dog-like bark are heard twice each, over a car that idles far away, so that a search can find
+similar scenes. Everything comes from the formulas below and a fixed seed, so nobody else has rights in the recording.
 """
 
 import sys
@@ -28,7 +27,7 @@ END = 16
 
 
 def engine(n, rng, level):
-    """A four-stroke at 25 firings a second: harmonics of a wobbling pitch, and the noise of its intake."""
+    """Make the sound of an engine at 25 firings a second: harmonics of an unsteady pitch, and the intake's noise."""
     pitch = 25 * (1 + 0.03 * np.sin(2 * np.pi * 0.7 * np.arange(n) / SR))
     phase = 2 * np.pi * np.cumsum(pitch) / SR
     tone = sum(np.sin(k * phase + k) / k for k in range(1, 20))
@@ -37,7 +36,7 @@ def engine(n, rng, level):
 
 
 def siren(n, rng):
-    """Two tones a fourth apart, in turn, with overtones and a little echo."""
+    """Make two tones a fourth apart that alternate, with overtones and a little echo."""
     t = np.arange(n) / SR
     pitch = np.where(t % 1.0 < 0.5, 440.0, 585.0)
     phase = 2 * np.pi * np.cumsum(smooth(pitch, 400)) / SR
@@ -47,7 +46,7 @@ def siren(n, rng):
 
 
 def footsteps(n, rng):
-    """Heel and toe, twice a second: short bursts of low and of bright noise."""
+    """Make two steps a second: a short burst of low noise for the heel, and one of bright noise for the toe."""
     y = np.zeros(n)
     for start in np.arange(0.1, n / SR - 0.3, 0.5):
         for delay, width, level in ((0.0, 30, 3.0), (0.09, 5, 0.5)):
@@ -58,7 +57,7 @@ def footsteps(n, rng):
 
 
 def bark(n, rng):
-    """Three barks: a falling, rough voice through the mouth's two resonances."""
+    """Make three barks: a rough voice of falling pitch that passes through two resonances of the mouth."""
     y = np.zeros(n)
     for start in (0.2, 0.65, 1.25):
         length = int(0.22 * SR)
@@ -84,13 +83,13 @@ def decay(n, seconds):
 
 
 def fade(n, seconds):
-    """Rise and fall of so many seconds at the ends."""
+    """Return a gain that rises and falls within `seconds` of the ends."""
     t = np.arange(n) / SR
     return np.clip(np.minimum(t, n / SR - t) / seconds, 0, 1)
 
 
 def street():
-    """The whole recording: shape (END * SR,), float64, within 0.9."""
+    """Make the whole recording: shape (END * SR,), float64, within 0.9."""
     rng = np.random.default_rng(2019)
     y = engine(END * SR, rng, 0.02) + 0.002 * rng.standard_normal(END * SR)
     makers = {"siren": siren, "footsteps": footsteps, "bark": bark, "engine": lambda n, rng: engine(n, rng, 0.08)}

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "layer.png"
 WINDOWS = {"a": "#2f6f9f", "b": "#c06a2b"}  # two windows, and their colours
-TILES, COLUMNS = 3, 10  # of a map that is ten columns wide
+TILES, COLUMNS = 3, 10  # of a map; the last tile is filled up with zeros
 STEPS = [
     ("strip of the map", "2 pairs + 2 rows,\n4, channels, lanes"),
     ("transform", "sums of\nneighbours"),

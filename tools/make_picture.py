@@ -35,7 +35,7 @@ def main():
 
 
 def palette():
-    """Return 64 colours of each colour map and of grey, with which the file is a third as large."""
+    """Return 64 colours of each colour map and of grey; they make the file a third as large."""
     colours = [colormaps[name](np.linspace(0, 1, 64))[:, :3] for name in ("magma", "viridis", "cividis", "gray")]
     image = Image.new("P", (1, 1))
     image.putpalette(np.rint(255 * np.concatenate(colours)).astype(np.uint8).tobytes())

@@ -7,7 +7,7 @@
     python tools/vendor.py myapp/_vendor --wav-only
 
 The copy holds the engine: `load_model`, `embed`, `Stream` and the weights. Each other part of the package comes with
-`--with`, together with the parts that it imports; a command that needs a part which the copy lacks says so. The folder
+`--with`, together with the parts that it imports; a command says so if the copy lacks a part that it needs. The folder
 can be moved, renamed, nested in another package, put into a zip file, and run from a read-only place. Its VENDORED.txt
 says what it is, what it needs and which parts are left out. An earlier copy is replaced; anything else that stands in
 its place is left alone.
@@ -39,7 +39,7 @@ from edgel3_np.weights.registry import DEFAULT, is_bundled
 
 NAME, NOTE = "edgel3_np", "VENDORED.txt"
 MARK = f"{NAME}, vendored"  # the first words of the note, by which an earlier copy is recognised
-ENGINE = ("audio", "features", "network", "weights")  # its sub-packages; modules at the top are its own, but for doors
+ENGINE = ("audio", "features", "network", "weights")  # sub-packages; modules at the top also belong to it, except doors
 NEEDS_PARTS = {  # every other part, and the parts that it imports; a command imports more, and says if that is missing
     "collections": (),
     "commands": ("collections",),

@@ -11,7 +11,7 @@ from edgel3_np.audio.framing import count_windows, hop_length, spans, timestamps
 
 
 def cut(x, sizes):
-    """Blocks of x of the sizes given, over and over."""
+    """Cut x into blocks whose sizes cycle through `sizes`."""
     start, blocks = 0, []
     while start < len(x):
         size = sizes[len(blocks) % len(sizes)]
@@ -39,7 +39,7 @@ def test_spans_are_slices_of_the_padded_signal(n, sizes, step, extent, first):
 
 
 @given(st.integers(0, 300), sizes, st.integers(1, 50), st.integers(1, 80))
-def test_spans_come_again_after_a_pause(n, sizes, step, extent):
+def test_a_paused_span_comes_again_when_it_is_complete(n, sizes, step, extent):
     x = np.arange(1.0, n + 1)
     blocks = [item for block in cut(x, sizes) for item in (None, block)]
     whole = list(itertools.islice(spans(cut(x, sizes), lambda i: (i * step, i * step + extent)), 8))
@@ -58,8 +58,8 @@ def test_spans_come_again_after_a_pause(n, sizes, step, extent):
     assert index == 8
 
 
-def test_spans_hold_no_more_than_a_piece_and_a_block():
-    """A signal of 1000 blocks whose blocks are dropped as they pass."""
+def test_spans_keep_few_blocks_in_memory():
+    """The signal has 1000 blocks, and a block is freed when no later span needs it."""
     import weakref
 
     alive = [0]
@@ -81,7 +81,7 @@ def test_spans_hold_no_more_than_a_piece_and_a_block():
 
 
 @given(st.integers(0, 200), sizes, st.integers(1, 40), st.integers(1, 70), st.integers(0, 20), st.integers(1, 7))
-def test_windows_are_upstreams(n, sizes, window, hop, front, batch):
+def test_windows_equal_those_of_upstream(n, sizes, window, hop, front, batch):
     x = np.random.default_rng(n).standard_normal(n)
     pieces = list(windows(cut(x, sizes), window, hop, front, batch))
     expected = oracles.frame(x, window, hop, front)
@@ -92,7 +92,7 @@ def test_windows_are_upstreams(n, sizes, window, hop, front, batch):
 
 @pytest.mark.parametrize("n", [0, 1, 7999, 8000, 8001, 8799, 8800, 8801, 15999, 16000, 16001])
 @pytest.mark.parametrize("front", [0, 4000])
-def test_boundary_lengths(n, front):
+def test_the_number_of_windows_at_boundary_lengths(n, front):
     expected = oracles.frame(np.ones(n), 8000, 800, front)
     assert count_windows(n, 8000, 800, front) == len(expected)
 
@@ -119,11 +119,11 @@ def test_wrong_hops(hop_size):
         hop_length(hop_size, 8000)
 
 
-def test_timestamps_are_upstreams_to_the_bit():
+def test_timestamps_equal_those_of_upstream_bit_for_bit():
     np.testing.assert_array_equal(timestamps(50, 800, 0.1, 8000), np.arange(50) * 0.1)
 
 
-def test_timestamps_tell_the_truth_where_a_truncated_hop_drifts():
+def test_timestamps_follow_a_hop_that_is_truncated_to_whole_samples():
     hop = hop_length(0.33333, 8000)  # 2666 samples, 0.33325 s
     times = timestamps(1000, hop, 0.33333, 8000)
     true = np.arange(1000) * hop / 8000

@@ -70,7 +70,7 @@ def test_containers(tmp_path, kind):
     soundfile.write(path, sound, 44100, format=kind)
     sr, mono = read(path)
     assert sr == 44100
-    assert abs(len(mono) - len(sound)) < 3000  # MP3 pads
+    assert abs(len(mono) - len(sound)) < 3000  # MP3 pads the signal
     n = min(len(mono), len(sound))
     if kind != "MP3":
         assert np.abs(mono[:n] - sound[:n]).max() < 0.02  # OGG is lossy, PCM rounds
@@ -78,7 +78,7 @@ def test_containers(tmp_path, kind):
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere libsndfile opens the path itself")
 def test_files_are_read_without_callbacks(stereo_file, monkeypatch):
-    """An exception in a callback, such as Ctrl-C, is lost, and what was read so far passes for the whole."""
+    """If a callback raises, for example after Ctrl-C, the exception is lost and the file seems to end there."""
     monkeypatch.delattr(soundfile.SoundFile, "_init_virtual_io")
     descriptors = len(os.listdir("/dev/fd"))
     path, expected = stereo_file
@@ -129,7 +129,7 @@ def test_down_mix_is_the_mean(channels, n, seed):
     np.testing.assert_allclose(mono, samples.mean(axis=1), rtol=0, atol=1e-15)
 
 
-def test_views_and_other_layouts_give_the_same():
+def test_views_and_other_layouts_give_the_same_samples():
     samples = np.random.default_rng(0).standard_normal((100, 2))
     expected = read(samples, 8000)[1]
     for other in (np.asfortranarray(samples), np.repeat(samples, 2, axis=0)[::2], samples[::-1][::-1]):
@@ -158,21 +158,21 @@ def test_wrong_arrays(audio, message):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
-def test_bad_samples_are_named_by_time(bad):
+def test_the_error_about_a_bad_sample_gives_its_time(bad):
     samples = np.zeros((BLOCK_SAMPLES, 2))
     samples[200000, 1] = bad
     with pytest.raises(EdgeL3Error, match=r"at 25\.000000 s \(sample 200000\)"):
         read(samples, 8000)
 
 
-def test_bad_samples_in_a_file_are_named_with_it(tmp_path):
+def test_the_error_about_a_bad_sample_names_the_file(tmp_path):
     path = tmp_path / "nan.wav"
     soundfile.write(path, np.array([0.0, np.nan, 0.0]), 8000, subtype="FLOAT")
     with pytest.raises(EdgeL3Error, match=r"nan\.wav: expected finite samples.*0\.000125 s"):
         read(path)
 
 
-def test_sum_that_overflows_is_an_error():
+def test_an_overflow_in_the_down_mix_is_an_error():
     with pytest.raises(EdgeL3Error, match="finite"):
         read(np.full((3, 2), 1.7e308), 8000)
 
@@ -225,7 +225,7 @@ def test_unreadable_file(tmp_path):
     path.write_bytes(b"")
     path.chmod(0)
     user = os.geteuid()
-    if user == 0:  # root reads everything: be nobody for a moment
+    if user == 0:  # root may read everything, so the test reads as the user nobody
         os.seteuid(65534)
     try:
         with pytest.raises(EdgeL3Error, match="Permission"):
@@ -261,7 +261,7 @@ def test_files_that_are_not_audio(tmp_path, content):
 
 
 def test_broken_files_print_nothing(capfd):
-    """A seek to before the start, in soundfile's callback, would print a traceback from under libsndfile."""
+    """A seek to a negative position in soundfile's callback would print a traceback that nothing can catch."""
     content = io.BytesIO()
     soundfile.write(content, np.zeros((3000, 2)), 22050, format="AIFF")
     for place in range(31, 40):

@@ -1,4 +1,4 @@
-"""WAV without soundfile: the same samples where both read, and `EdgeL3Error` where it cannot."""
+"""Reading WAV without soundfile gives the samples that soundfile gives, or an `EdgeL3Error`."""
 
 import io
 import os
@@ -24,14 +24,14 @@ def read(source):
 
 
 def without(monkeypatch, source):
-    """What is read where soundfile is not installed."""
+    """Read a recording as if soundfile were not installed: (rate, samples)."""
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "soundfile", None)
         return read(source)
 
 
 def write(subtype="PCM_16", channels=1, frames=300, format="WAV", rate=22050):
-    """A WAV file that libsndfile writes, with every extreme: bytes."""
+    """Write a WAV file with libsndfile, with the extreme values among its samples; return its bytes."""
     sound = np.random.default_rng(channels).uniform(-1, 1, (frames, channels))
     sound[:3] = np.array([-1, 1, 0])[: min(3, frames), np.newaxis]
     soundfile.write(file := io.BytesIO(), sound, rate, format=format, subtype=subtype)
@@ -60,7 +60,7 @@ VALUES = [0, 0.5, -1, 32767 / 32768]
 @pytest.mark.parametrize("channels", [1, 2, 3, 8, 255])
 @pytest.mark.parametrize("format", ["WAV", "WAVEX"])
 @pytest.mark.parametrize("subtype", SUBTYPES)
-def test_the_samples_are_soundfiles(monkeypatch, subtype, format, channels):
+def test_the_samples_equal_those_of_soundfile(monkeypatch, subtype, format, channels):
     content = write(subtype, channels, BLOCK_SAMPLES // channels + 1001, format)  # more than a block
     rate, mono = read(content)
     found_rate, found = without(monkeypatch, content)
@@ -70,7 +70,7 @@ def test_the_samples_are_soundfiles(monkeypatch, subtype, format, channels):
         assert found.tobytes() == soundfile.read(io.BytesIO(content))[0].tobytes()
 
 
-def test_the_embedding_is_too(monkeypatch, tmp_path, small_model):
+def test_the_embedding_equals_that_with_soundfile(monkeypatch, tmp_path, small_model):
     path = tmp_path / "a.wav"
     path.write_bytes(write("PCM_24", 2, 50000))
     expected = embed(path, model=small_model).embedding.tobytes()
@@ -80,7 +80,7 @@ def test_the_embedding_is_too(monkeypatch, tmp_path, small_model):
 
 
 class Slow(io.BytesIO):
-    """A file that gives a few bytes at a time, and remembers how many it was asked for."""
+    """A file that returns few bytes at a time, and records the largest number that is asked for."""
 
     most = 0
 
@@ -90,7 +90,7 @@ class Slow(io.BytesIO):
 
 
 @pytest.mark.parametrize("give", [bytes, bytearray, memoryview, io.BytesIO, Slow])
-def test_every_way_to_give_it(monkeypatch, tmp_path, give):
+def test_every_way_to_give_a_file(monkeypatch, tmp_path, give):
     content = write("PCM_24", 2, 5000)
     (tmp_path / "a.wav").write_bytes(content)
     expected = without(monkeypatch, str(tmp_path / "a.wav"))[1]
@@ -113,20 +113,20 @@ def test_every_way_to_give_it(monkeypatch, tmp_path, give):
     ],
     ids=["odd chunks", "trailing", "empty extension", "extensible", "size unknown", "half a frame", "long format"],
 )
-def test_what_is_around_the_samples(monkeypatch, chunks):
+def test_other_chunks_and_unusual_headers(monkeypatch, chunks):
     content = riff(*chunks)
     assert without(monkeypatch, content)[1].tolist() == VALUES
     assert read(content)[1].tolist() == VALUES
 
 
 def test_a_file_that_was_never_closed(monkeypatch):
-    """Its sizes are still those of an empty file."""
+    """The sizes in its header are still those of an empty file."""
     content = b"RIFF" + struct.pack("<I", 8) + b"WAVE" + form() + b"data" + bytes(4) + 10 * SAMPLES[8:]
     assert without(monkeypatch, content)[1].tolist() == read(content)[1].tolist() == 10 * VALUES
     assert len(without(monkeypatch, riff(form(), chunk(b"data", b"")))[1]) == 0
 
 
-def test_cut_short_anywhere(monkeypatch):
+def test_a_file_that_is_cut_short_gives_its_whole_frames(monkeypatch):
     content = write("PCM_24", 2, 20)
     whole, lengths = without(monkeypatch, content)[1], []
     for end in range(len(content)):
@@ -166,10 +166,10 @@ def test_cut_short_anywhere(monkeypatch):
         (riff(form(), b"junk" + b"\xff" * 4 + SAMPLES), "the end of the file"),
         (riff(*[chunk(b"junk", b"")] * 2000, form(), SAMPLES), "within 1000 chunks"),
         (riff(form(tag=3, bits=32), chunk(b"data", struct.pack("<2f", 0, np.nan))), "finite samples.*0.000125 s"),
-        (riff(form(tag=3, bits=32), chunk(b"data", b"\1\0\xa0\x7f")), "finite samples"),  # NaN of the signalling kind
+        (riff(form(tag=3, bits=32), chunk(b"data", b"\1\0\xa0\x7f")), "finite samples"),  # a signalling NaN
     ],
 )
-def test_what_it_refuses(monkeypatch, content, message):
+def test_files_that_are_refused(monkeypatch, content, message):
     with pytest.raises(EdgeL3Error, match=message):
         without(monkeypatch, content)
 
@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_read(monkeypatch, when):
 
 
 def test_mutants(monkeypatch):
-    """What soundfile reads too is the same; nothing but `EdgeL3Error` is raised, and nothing is warned of."""
+    """Samples of mutants that soundfile also reads are the same; only `EdgeL3Error` is raised, and nothing warns."""
     both = ours = refused = 0
     monkeypatch.setattr(reading, "WAV_ONLY", True)
     for number in range(600):
@@ -229,7 +229,7 @@ def test_mutants(monkeypatch):
             patch.setattr(reading, "WAV_ONLY", False)
             try:
                 expected_rate, expected = read(content)
-            except EdgeL3Error:  # libsndfile looks at chunks behind the samples too, for one
+            except EdgeL3Error:  # for example, libsndfile also reads chunks after the samples
                 ours += 1
                 continue
         assert (rate, found.tobytes()) == (expected_rate, expected.tobytes()), number

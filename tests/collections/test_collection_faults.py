@@ -1,4 +1,4 @@
-"""Real faults: killed processes, full disks, special files, two runs at once; and executors of other packages."""
+"""Tests with real faults (killed processes, full disks, special files, two runs at once) and other executors."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def start(*arguments, **options):
 
 @pytest.fixture
 def sounds(tmp_path, sweep):
-    """Twelve recordings of twenty seconds."""
+    """Write twelve recordings of twenty seconds."""
     directory = tmp_path / "sounds"
     directory.mkdir()
     for i in range(COUNT):
@@ -52,7 +52,7 @@ def sounds(tmp_path, sweep):
 
 
 def results(out):
-    """Read all results, and fail if there is any other file: {name: embedding as bytes}."""
+    """Read all results as {name: embedding as bytes}; fail if there is any other file."""
     found = {}
     for path in sorted(out.rglob("*")):
         assert path.suffix == ".npz", f"left behind: {path}"
@@ -81,7 +81,7 @@ def group_is_gone(pid):
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("everyone", [True, False])
 def test_killed_in_the_middle_then_resumed(sounds, tmp_path, small_npz, small_model, jobs, everyone):
-    """After kill -9 no result is torn, lost or computed twice, no other file is left, and no worker goes on."""
+    """After kill -9, no result is partial, lost or computed twice, no other file is left, and all workers end."""
     out = tmp_path / "out"
     arguments = [sounds, "-o", out, "-m", small_npz, "-t", "0.04", "--jobs", jobs]
     program = start(*arguments)
@@ -104,20 +104,20 @@ def test_killed_in_the_middle_then_resumed(sounds, tmp_path, small_npz, small_mo
 
 @posix
 def test_a_worker_that_is_killed(sounds, tmp_path, small_npz):
-    """Other workers do its job, and the jobs that were lost with it."""
+    """Other workers do the job of the killed worker, and the jobs that are lost with it."""
     reports = embed_files(sounds, tmp_path / "out", model=small_npz, jobs=2)
     done = [next(reports)]
     os.kill(active_children()[0].pid, signal.SIGKILL)
     done += reports
     assert len(done) == COUNT
-    assert {report.status for report in done} <= {"done", "skipped"}  # skipped: the killed worker had finished it
+    assert {report.status for report in done} <= {"done", "skipped"}  # skipped if the killed worker had finished it
     assert len(results(tmp_path / "out")) == COUNT
     assert not active_children()
 
 
 @linux
 def test_a_recording_that_kills_every_worker(sounds, tmp_path, small_npz):
-    """That recording is reported, and the others are done."""
+    """This recording is reported, and the others are embedded."""
     code = (
         "import os, sys, signal, multiprocessing, edgel3_np\n"
         "from edgel3_np.collections import jobs\n"
@@ -143,9 +143,10 @@ def test_a_recording_that_kills_every_worker(sounds, tmp_path, small_npz):
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("spool", [1000, 1 << 23])
 def test_disk_full(sounds, tmp_path, small_npz, sweep, jobs, spool):
-    """No file may be larger than 9,000 bytes: the results of long recordings do not fit, or their temporary files.
+    """A limit of 9,000 bytes per file stands for a full disk.
 
-    These recordings are reported, and nothing half-written is left.
+    The results of long recordings, or their temporary files, do not fit. These recordings are reported, and no partial
+    file is left.
     """
     import resource
 
@@ -186,7 +187,7 @@ def test_outputs_that_cannot_be_written(tmp_path, small_npz, sweep, capsys):
 
 @posix
 def test_without_permission(small_npz, sweep):
-    """Runs as the user nobody if the tests run as root, who may read everything."""
+    """Root may read everything, so if the tests run as root, the program becomes the user nobody."""
     with tempfile.TemporaryDirectory() as directory:
         sounds, out = Path(directory, "sounds"), Path(directory, "out")
         for folder in (sounds, sounds / "closed", out):
@@ -200,13 +201,13 @@ def test_without_permission(small_npz, sweep):
         code = (
             "import os, sys, edgel3_np\n"
             "model, sounds, out = sys.argv[1:]\n"
-            "edgel3_np.embed(os.path.join(sounds, 'b.wav'), model=model)\n"  # reads every import that is needed
+            "edgel3_np.embed(os.path.join(sounds, 'b.wav'), model=model)\n"  # makes all imports while they are allowed
             "if os.geteuid() == 0:\n"
             "    os.setuid(65534)\n"
             "for report in edgel3_np.embed_files(sounds, out, model=model):\n"
             "    print(os.path.basename(report.input), report.kind)\n"
         )
-        model = Path(directory, "model.npz")  # where every user may read it
+        model = Path(directory, "model.npz")  # every user may read this directory
         shutil.copyfile(small_npz, model)
         command = [sys.executable, "-c", code, model, sounds, out]
         ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment(), timeout=100)
@@ -231,7 +232,7 @@ def test_special_files_are_refused_at_once(tmp_path, small_npz):
 
 
 @posix
-def test_links_in_the_output_directory_lead_nowhere(sounds, tmp_path, small_npz, sweep):
+def test_links_in_the_output_directory_are_not_followed(sounds, tmp_path, small_npz, sweep):
     outside, out = tmp_path / "outside", tmp_path / "out"
     outside.mkdir(), out.mkdir(), (sounds / "sub").mkdir()
     (outside / "precious").write_text("mine")
@@ -262,7 +263,7 @@ def test_recordings_whose_names_are_not_text(tmp_path, small_npz, sweep, capfd):
 
 
 def test_a_hundred_thousand_recordings(tmp_path, small_npz):
-    """They are listed in one directory, and one in a thousand is embedded."""
+    """All of them lie in one directory, and the shard takes one in a thousand."""
     sounds = tmp_path / "sounds"
     sounds.mkdir()
     for i in range(100_000):

@@ -1,4 +1,4 @@
-"""Collections: executors, resume, bad recordings. For faults of the machine see `test_collection_faults`."""
+"""Tests of executors, of resuming and of bad recordings; `test_collection_faults` tests faults of the machine."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from edgel3_np.collections.results import read_provenance
 
 @pytest.fixture
 def sounds(tmp_path, sweep):
-    """Six recordings in two directories."""
+    """Write six recordings into two directories."""
     directory = tmp_path / "sounds"
     (directory / "sub").mkdir(parents=True)
     for i in range(6):
@@ -28,7 +28,7 @@ def sounds(tmp_path, sweep):
 
 
 def run(sounds, out, small_npz, **options):
-    """Return reports by the path of the recording relative to the collection."""
+    """Embed a collection; return the reports by the path of the recording relative to it."""
     reports = embed_files(sounds, out, model=small_npz, hop_size=0.5, **options)
     return {os.path.relpath(report.input, sounds): report for report in reports}
 
@@ -39,7 +39,7 @@ def contents(out):
 
 @pytest.fixture
 def expected(sounds, tmp_path, small_npz):
-    """What one process makes of the recordings, one after the other."""
+    """Embed the recordings in one process, one after the other; return the contents of the outputs."""
     assert {report.status for report in run(sounds, tmp_path / "expected", small_npz).values()} == {"done"}
     return contents(tmp_path / "expected")
 
@@ -81,7 +81,7 @@ def test_processes_and_threads_give_the_same_bytes(sounds, tmp_path, small_npz, 
 
 
 class Slow(Executor):
-    """Runs jobs when three of them wait; counts how many wait at most."""
+    """An executor that runs jobs when three of them wait, and counts how many wait at most."""
 
     def __init__(self):
         self.most, self.waiting = 0, []
@@ -104,7 +104,7 @@ def test_few_jobs_are_submitted_at_a_time(sounds, tmp_path, small_npz, expected)
 
 
 class Broken(Executor):
-    """Runs two jobs, loses two, and breaks."""
+    """An executor that runs two jobs, loses two, and then accepts no more."""
 
     def __init__(self):
         self.count = 0
@@ -149,7 +149,7 @@ def test_resume_skips_outputs_that_are_whole_and_nothing_else(sounds, tmp_path, 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
     assert statuses() == ["skipped"] * 6
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")} == before
-    assert statuses(center=False) == ["done"] * 6  # other options
+    assert statuses(center=False) == ["done"] * 6  # with another option
     assert statuses() == ["done"] * 6
     assert statuses(resume=False) == ["done"] * 6
     (out / "0.npz").unlink()
@@ -162,7 +162,7 @@ def test_resume_skips_outputs_that_are_whole_and_nothing_else(sounds, tmp_path, 
     assert statuses() == ["skipped"] * 6
 
 
-def test_resume_asks_for_the_same_weights_and_contract(sounds, tmp_path, small_npz, monkeypatch):
+def test_other_weights_or_another_contract_are_computed_again(sounds, tmp_path, small_npz, monkeypatch):
     from factory import random_weights
 
     from edgel3_np.weights.format import save_weights
@@ -174,14 +174,14 @@ def test_resume_asks_for_the_same_weights_and_contract(sounds, tmp_path, small_n
     assert {report.status for report in run(sounds, out, other).values()} == {"skipped"}
     monkeypatch.setattr(results, "CONTRACT", results.CONTRACT + 1)
     assert {report.status for report in run(sounds, out, other).values()} == {"done"}
-    monkeypatch.setattr(jobs, "__version__", "99")  # another version, the same numbers
+    monkeypatch.setattr(jobs, "__version__", "99")  # another version with the same numbers
     assert {report.status for report in run(sounds, out, other).values()} == {"skipped"}
 
 
 def test_an_output_of_another_recording_is_replaced(sounds, tmp_path, small_npz):
     out = tmp_path / "out"
     run(sounds, out, small_npz)
-    os.replace(sounds / "0.wav", sounds / "0.wave")  # same size, same time, same output's name
+    os.replace(sounds / "0.wav", sounds / "0.wave")  # the size, the time and the output are the same
     report = run(sounds, out, small_npz)["0.wave"]
     assert report.status == "done" and read_provenance(report.output)["input"]["name"] == "0.wave"
 
@@ -198,7 +198,7 @@ def bad(kind, path, sweep):
 
 
 @pytest.mark.parametrize("kind", ["not audio", "empty", "bad samples", "unreadable"])
-def test_one_bad_recording_is_a_report_not_the_end(sounds, tmp_path, small_npz, sweep, kind):
+def test_one_bad_recording_is_reported_and_the_others_are_embedded(sounds, tmp_path, small_npz, sweep, kind):
     bad(kind, sounds / "1bad.wav", sweep)
     reports = run(sounds, tmp_path / "out", small_npz)
     report = reports.pop("1bad.wav")
@@ -232,19 +232,19 @@ def test_a_recording_that_changes_while_it_is_read(sounds, tmp_path, small_npz, 
     assert not os.path.exists(report.output)
 
 
-def test_remarks_travel_with_the_report(sounds, tmp_path, small_npz):
+def test_remarks_are_part_of_the_report(sounds, tmp_path, small_npz):
     soundfile.write(sounds / "short.wav", np.zeros(100), 8000)
     report = run(sounds, tmp_path / "out", small_npz)["short.wav"]  # warnings would be errors here
     assert report.status == "done" and "shorter" in report.remarks[0] and "zero" in report.remarks[1]
 
 
-def test_a_bug_in_the_package_is_a_report_too(sounds, tmp_path, small_npz, monkeypatch):
+def test_a_bug_in_the_package_is_reported_too(sounds, tmp_path, small_npz, monkeypatch):
     monkeypatch.setattr(jobs, "embedding_batches", lambda *_: 1 / 0)
     report = run(sounds, tmp_path / "out", small_npz)["0.wav"]
     assert report.kind == "unexpected" and "ZeroDivisionError" in report.reason
 
 
-def test_directories_that_cannot_be_listed_are_reports(sounds, tmp_path, small_npz, monkeypatch):
+def test_directories_that_cannot_be_listed_are_reported(sounds, tmp_path, small_npz, monkeypatch):
     problem = {str(sounds / "sub"): "Permission denied"}
     monkeypatch.setattr("edgel3_np.collections.embed.find_files", lambda *_: ({}, problem))
     report = run(sounds, tmp_path / "out", small_npz)["sub"]
@@ -268,13 +268,13 @@ def test_directories_that_cannot_be_listed_are_reports(sounds, tmp_path, small_n
         ({"jobs": 2, "executor": Slow()}, "expected 1 with an executor"),
     ],
 )
-def test_wrong_options_are_found_at_once(sounds, tmp_path, small_npz, options, message):
+def test_wrong_options_are_refused_before_anything_is_written(sounds, tmp_path, small_npz, options, message):
     with pytest.raises(EdgeL3Error, match=message):
         embed_files(sounds, tmp_path / "out", **{"model": small_npz, **options})
     assert not (tmp_path / "out").exists()
 
 
-def test_next_to_each_recording(sounds, small_npz):
+def test_without_a_directory_outputs_lie_next_to_the_recordings(sounds, small_npz):
     reports = run(sounds, None, small_npz, suffix="e")
     assert sorted(str(path.relative_to(sounds)) for path in sounds.rglob("*.npz")) == [
         *(f"{i}_e.npz" for i in (0, 2, 4)),
@@ -284,12 +284,12 @@ def test_next_to_each_recording(sounds, small_npz):
 
 
 def test_the_recipe_of_the_readme(sounds, tmp_path, monkeypatch):
-    """For engines without an executor. Its lines that need Ray or Spark are comments."""
+    """The recipe is for engines without an executor; its lines that need Ray or Spark are comments."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (recipe,) = (block for block in re.findall("```python\n(.*?)```", readme, re.DOTALL) if "find_jobs" in block)
     monkeypatch.chdir(tmp_path)
     sounds.rename("recordings")
     found = {}
-    exec(recipe, found)  # noqa: S102 from our own README
+    exec(recipe, found)  # noqa: S102 the code is from our own README
     assert [report.status for report in found["reports"]] == ["done"] * 6 == ["done"] * found["count"]
     assert len(contents(tmp_path / "embeddings")) == 6

@@ -1,4 +1,4 @@
-"""Jobs on executors: how many are submitted, what is lost, and how worker processes end."""
+"""Tests of jobs on executors: how many are submitted, which are lost, and how worker processes end."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def done(job):
 
 
 class InThrees(Executor):
-    """Runs jobs once three of them wait, and accepts only so many."""
+    """An executor that runs jobs once three of them wait, and accepts at most `accepted` jobs."""
 
     def __init__(self, accepted=99):
         self.accepted, self.submitted = accepted, []
@@ -50,13 +50,13 @@ def test_every_job_is_reported_once():
         reports = list(run_jobs(make_jobs(20), pool, 4, done))
     assert sorted(int(report.input) for report in reports) == list(range(20))
     assert {report.status for report in reports} == {"done"}
-    assert list(run_jobs(iter([]), pool, 4, done)) == []  # a closed pool, but nothing to submit
+    assert list(run_jobs(iter([]), pool, 4, done)) == []  # the pool is closed, but there is nothing to submit
 
 
 def test_the_function_is_embed_file_by_default(monkeypatch):
     executor = InThrees()
     reports = run_jobs(make_jobs(3), executor, 3)
-    assert {report.kind for report in reports} == {"model"}  # there is none named m
+    assert {report.kind for report in reports} == {"model"}  # there is no model named m
     assert {function for _, function, _ in executor.submitted} == {executors.embed_file}
 
 
@@ -65,11 +65,11 @@ def test_no_more_than_pending_jobs_are_submitted():
     jobs = make_jobs(9)
     reports = run_jobs(jobs, executor, 3, done)
     assert next(reports).status == "done"
-    assert len(executor.submitted) == 3 and len(list(jobs)) == 6  # the others have not even been asked for
+    assert len(executor.submitted) == 3 and len(list(jobs)) == 6  # the others are not taken from the iterator yet
     reports.close()
 
 
-def test_a_worker_that_is_lost_is_a_report():
+def test_a_lost_worker_is_reported():
     class Losing(Executor):
         def submit(self, function, job):
             future = Future()
@@ -84,7 +84,7 @@ def test_a_worker_that_is_lost_is_a_report():
     assert reports[1].reason == "1: the worker was lost: BrokenProcessPool: a process died; run again"
 
 
-def test_jobs_that_an_executor_does_not_accept_are_left():
+def test_jobs_that_an_executor_does_not_accept_stay_in_the_iterator():
     jobs = make_jobs(9)
     reports = list(run_jobs(jobs, InThrees(accepted=3), 5, done))
     assert [report.kind for report in reports].count("worker") == 1 and len(reports) == 4
@@ -92,7 +92,7 @@ def test_jobs_that_an_executor_does_not_accept_are_left():
     assert [job.input for job in jobs] == ["4", "5", "6", "7", "8"]
 
 
-def test_closing_cancels_what_is_submitted():
+def test_closing_cancels_the_submitted_jobs():
     class Waiting(Executor):
         futures = []
 
@@ -110,12 +110,12 @@ def test_closing_cancels_what_is_submitted():
     assert [future.cancelled() for future in executor.futures] == [False, True, True, True]
 
 
-# Worker processes of this package
+# Tests of the worker processes of this package
 
 
 @pytest.fixture
 def work(tmp_path, sweep, small_npz):
-    """Jobs of five short recordings."""
+    """Write five short recordings; return their jobs."""
     for i in range(5):
         soundfile.write(tmp_path / f"{i}.wav", sweep[i:], 8000)
     return find_jobs(tmp_path, tmp_path / "out", model=small_npz, hop_size=0.5)[1]
@@ -128,7 +128,7 @@ def test_processes_do_every_job_and_end(work, tmp_path):
     assert active_children() == []
 
 
-def test_leaving_early_ends_the_processes(work):
+def test_closing_early_ends_the_processes(work):
     reports = run_in_processes(work, 2)
     next(reports)
     assert len(active_children()) == 2
@@ -138,7 +138,7 @@ def test_leaving_early_ends_the_processes(work):
 
 @posix
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_a_block_that_raises_interrupts_the_workers(error):
+def test_an_error_in_the_with_block_interrupts_the_workers(error):
     start = time.monotonic()
     with pytest.raises(error), process_pool(1) as pool:
         pool.submit(time.sleep, 60)
@@ -148,7 +148,7 @@ def test_a_block_that_raises_interrupts_the_workers(error):
 
 
 @posix
-def test_ctrl_c_is_for_the_parent_only():
+def test_workers_ignore_ctrl_c():
     with process_pool(1) as pool:
         pid = pool.submit(os.getpid).result()
         os.kill(pid, signal.SIGINT)
@@ -157,7 +157,7 @@ def test_ctrl_c_is_for_the_parent_only():
 
 @posix
 def test_sigterm_interrupts_a_job_only_while_it_runs(monkeypatch):
-    """The job cleans up as for Ctrl-C; then the process ends, here only in name."""
+    """The job cleans up as after Ctrl-C; then the process exits, which this test only records."""
     exits, before = [], signal.getsignal(signal.SIGTERM)
 
     def interrupted(job):

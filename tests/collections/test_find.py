@@ -22,19 +22,19 @@ def relative(found, root):
     return {os.path.relpath(path, root): name for path, name in found.items()}
 
 
-def test_a_tree_in_order(tree):
+def test_a_tree_is_listed_in_order(tree):
     found, unreadable = find_files([tree])
     assert list(relative(found, tree).items()) == [(x, x) for x in ("a.FLAC", "b.wav", "c/f.ogg", "c/d/e.mp3")]
     assert unreadable == {}
     assert list(find_files([tree], recursive=False)[0].values()) == ["a.FLAC", "b.wav"]
 
 
-def test_files_that_are_named_are_taken_once_whatever_their_extension(tree):
+def test_files_that_the_user_names_are_taken_once_with_any_extension(tree):
     found, _ = find_files([tree / "notes.txt", str(tree / "none"), tree, tree / "c" / ".." / "b.wav"])
     assert list(found.values()) == ["notes.txt", "none", "a.FLAC", "b.wav", "c/f.ogg", "c/d/e.mp3"]
 
 
-def test_links_to_directories_are_not_followed_so_loops_do_no_harm(tree):
+def test_links_to_directories_are_not_followed(tree):
     (tree / "c" / "loop").symlink_to(tree)
     (tree / "z.wav").symlink_to(tree / "b.wav")
     (tree / "broken.wav").symlink_to(tree / "nothing")
@@ -42,7 +42,7 @@ def test_links_to_directories_are_not_followed_so_loops_do_no_harm(tree):
     assert list(found.values()) == ["a.FLAC", "b.wav", "broken.wav", "z.wav", "c/f.ogg", "c/d/e.mp3"]
 
 
-def test_a_directory_that_cannot_be_listed(tree, monkeypatch):
+def test_a_directory_that_cannot_be_listed_is_returned_with_the_reason(tree, monkeypatch):
     real = os.scandir
 
     def scandir(path):
@@ -72,10 +72,10 @@ def test_clashes_are_resolved_by_extension_and_then_by_path():
     for path in ("/1/a.wav", "/2/a.wav"):
         assert outputs[path].startswith("/out/a.wav.") and len(outputs[path]) == len("/out/a.wav.npz") + 13
     assert len(set(outputs.values())) == 5
-    assert name_outputs(dict(reversed(found.items())), "/out") == outputs  # whatever the order
+    assert name_outputs(dict(reversed(found.items())), "/out") == outputs  # the order does not matter
 
 
-def test_a_resolved_name_may_clash_too():
+def test_a_resolved_name_that_clashes_is_resolved_again():
     found = {f"/in/{name}": name for name in ("a.wav", "a.ogg", "a.wav.flac")}
     outputs = name_outputs(found, "/out")
     assert len({name.casefold() for name in outputs.values()}) == 3
@@ -85,7 +85,7 @@ NAMES = st.text("aA./", min_size=1, max_size=6).map(os.path.normpath).filter(lam
 
 
 @given(st.lists(NAMES, max_size=12), st.sampled_from([None, "/out"]))
-def test_outputs_never_clash_and_never_escape(names, output_dir):
+def test_outputs_never_clash_and_stay_below_their_directory(names, output_dir):
     found = {f"/{i % 2}/{name.lstrip('./')}": name.lstrip("./") for i, name in enumerate(names)}
     outputs = name_outputs(found, output_dir)
     assert len({name.casefold() for name in outputs.values()}) == len({path.casefold() for path in found}) or len(
@@ -102,7 +102,7 @@ def test_suffixes_that_cannot_be_part_of_a_name(suffix):
         name_outputs({"/a.wav": "a.wav"}, None, suffix)
 
 
-def test_shards_are_a_partition_that_additions_do_not_change():
+def test_shards_are_a_partition_and_depend_only_on_the_output():
     outputs = [f"/out/{i}.npz" for i in range(1000)]
     parts = [{output for output in outputs if in_shard(output, "/out", (k, 7))} for k in range(1, 8)]
     assert set.union(*parts) == set(outputs) and sum(map(len, parts)) == 1000
@@ -126,7 +126,7 @@ def test_directories_are_made_and_links_are_not_followed(tmp_path):
             make_directories(str(directory), str(out))
     assert os.listdir(outside) == []
     (tmp_path / "link").symlink_to(outside)
-    make_directories(str(tmp_path / "link" / "e"), str(tmp_path / "link"))  # the user chose the root itself
+    make_directories(str(tmp_path / "link" / "e"), str(tmp_path / "link"))  # the root itself may be a link
     assert (outside / "e").is_dir()
     (out / "file").touch()
     with pytest.raises(OSError):
@@ -134,7 +134,7 @@ def test_directories_are_made_and_links_are_not_followed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing.wav", "with\0null.wav", "folder.wav/a.wav"])
-def test_state_of_a_file_that_is_not_there(tmp_path, name):
+def test_the_state_of_a_missing_file_is_an_error(tmp_path, name):
     (tmp_path / "folder.wav").touch()
     with pytest.raises(EdgeL3Error, match="cannot be read") as caught:
         stat_file(os.path.join(tmp_path, name))

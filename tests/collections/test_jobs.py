@@ -1,4 +1,4 @@
-"""The job of one recording, as a worker runs it."""
+"""Tests of the job of one recording, as a worker does it."""
 
 import os
 import pickle
@@ -15,7 +15,7 @@ from edgel3_np.collections.results import read_provenance
 
 @pytest.fixture
 def job(tmp_path, sweep, small_npz):
-    """The job of one recording in a subdirectory."""
+    """Write one recording into a subdirectory; return its job."""
     (tmp_path / "sounds" / "sub").mkdir(parents=True)
     soundfile.write(tmp_path / "sounds" / "sub" / "a.wav", sweep, 8000)
     count, work, problems = find_jobs(tmp_path / "sounds", tmp_path / "out", model=small_npz, hop_size=0.5)
@@ -41,12 +41,12 @@ def test_a_job_is_plain_data(job, tmp_path, small_model, small_npz):
     assert pickle.loads(pickle.dumps(job)) == job
 
 
-def test_hops_of_numpy_are_plain_numbers_in_jobs(tmp_path, small_npz):
+def test_numpy_scalars_become_plain_numbers_in_jobs(tmp_path, small_npz):
     (tmp_path / "a.wav").touch()
     _, work, _ = find_jobs(tmp_path / "a.wav", None, model=small_npz, hop_size=np.float64(0.5), center=np.bool_(True))
     job = next(work)
     assert (type(job.hop_size), job.hop_size, job.center is True) == (float, 0.5, True)
-    assert job.root == str(tmp_path)  # without an output directory, that of the output
+    assert job.root == str(tmp_path)  # without an output directory, the root is that of the output
 
 
 def test_a_job_and_its_report(job, small_model):
@@ -63,7 +63,7 @@ def test_a_job_and_its_report(job, small_model):
 
 
 def test_fields_of_a_report_keep_their_names_and_order():
-    """Manifests of earlier versions are read by these names."""
+    """Programs read manifests of earlier versions by these names."""
     assert Report._fields == (
         "input", "output", "status", "kind", "reason", "remarks", "windows", "seconds", "elapsed"
     )  # fmt: skip
@@ -99,7 +99,7 @@ def test_reasons_of_failures_name_the_file(job, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_are_not_reports(job, monkeypatch, error):
+def test_interrupts_are_raised_and_not_reported(job, monkeypatch, error):
     monkeypatch.setattr(jobs, "_embed_file", lambda job: (_ for _ in ()).throw(error()))
     with pytest.raises(error):
         embed_file(job)
@@ -121,7 +121,7 @@ def test_a_failure_keeps_the_old_output(job):
         assert file.read() == b"old"
 
 
-def test_a_worker_with_another_model_says_so(job):
+def test_a_worker_with_another_model_reports_it(job):
     report = embed_file(job._replace(sha256="0" * 64))
     assert report.kind == "model" and "expected sha256 000" in report.reason
     report = embed_file(job._replace(model="/no/such.npz"))

@@ -53,7 +53,7 @@ def test_a_file_larger_than_one_read_is_read_in_parts(tmp_path, monkeypatch):
 
 
 def test_embeddings_are_not_all_in_memory(tmp_path):
-    """Embeddings of 120 MB, in batches, pass through a file without a name, which disappears with the process."""
+    """Embeddings of 120 MB are written batch by batch into a file without a name, which ends with the process."""
     import tracemalloc
 
     rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def test_the_same_bytes_every_time(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_arrays_in_parts(tmp_path):
+def test_arrays_are_written_in_parts(tmp_path):
     whole = np.arange(24).reshape(6, 4)
     with open(tmp_path / "a.npz", "wb") as file:
         parts = (whole[i : i + 2] for i in (0, 2, 4))
@@ -99,7 +99,7 @@ def test_provenance_of_files_that_are_not_results(tmp_path):
         path.write_bytes(good[:end])
         assert read_provenance(path) is None
     place = good.index('{"a"'.encode("utf-32-le"))
-    path.write_bytes(good[:place] + b"[" + good[place + 1 :])  # the checksum tells
+    path.write_bytes(good[:place] + b"[" + good[place + 1 :])  # the checksum is wrong now
     assert read_provenance(path) is None
     for content in ([1], None, "text"):
         save_embedding(path, [np.ones((2, 3), np.float32)], times, content)
@@ -115,7 +115,7 @@ def test_a_fifo_in_place_of_a_result_does_not_block(tmp_path):
     assert caught.value.kind == "unreadable"
 
 
-# A result is opened, and its arrays are read, inside the caller's block, whose own errors are the caller's
+# A result is opened, and its arrays are read, inside the caller's `with` block. Errors of that block pass unchanged.
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def save(path, embedding, **more):
 
 @pytest.fixture
 def collection(tmp_path):
-    """Forty files in nested folders: a dictionary of paths and embeddings."""
+    """Write forty files into nested folders; return a dictionary of paths and embeddings."""
     rng, made = np.random.default_rng(0), {}
     for number in range(40):
         embedding = np.maximum(0, rng.standard_normal((rng.integers(1, 60), DIM)) + rng.standard_normal(DIM))
@@ -53,7 +53,7 @@ def cosine(a, b):
 
 
 def oracle(made, query, asked):
-    """Score, best moment and its time for each file, best first, computed one vector after the other."""
+    """Compute score, best moment and its time for each file, vector by vector; return them with the best first."""
     found = []
     for path, embedding in made.items():
         vectors = embedding.astype(np.float32).astype(np.float64)
@@ -94,7 +94,7 @@ def test_a_part_of_the_query(collection, tmp_path, at, rows):
     )
 
 
-def test_moments_are_a_second_apart_and_from_the_part_asked_about(tmp_path):
+def test_moments_are_a_second_apart_and_away_from_the_part_of_the_query(tmp_path):
     rng = np.random.default_rng(1)
     own = save(tmp_path / "own.npz", rng.random((50, DIM)))
     save(tmp_path / "other.npz", rng.random((45, DIM)))
@@ -139,7 +139,7 @@ def test_the_query_itself_is_no_hit_under_another_name(tmp_path):
 
 @pytest.fixture
 def recordings(small_npz, sweep, tmp_path):
-    """Three recordings and a folder of their embeddings, hop 0.25 s, not centred."""
+    """Write three recordings and a folder of their embeddings: hop 0.25 s, not centred."""
     rng = np.random.default_rng(3)
     for name, signal in (("sweep", sweep), ("noise", rng.standard_normal(16000) / 9), ("back", sweep[::-1])):
         soundfile.write(tmp_path / f"{name}.wav", signal, 8000)
@@ -155,7 +155,7 @@ def test_a_query_that_is_a_recording_is_embedded_like_the_collection(recordings,
     by_wav = similar(recordings / "sweep.wav", recordings / "c", model=small_npz)
     assert by_npz == by_wav and {os.path.basename(hit.path) for hit in by_wav} == {"noise.npz", "back.npz"}
     assert similar(recordings / "sweep.wav", recordings / "c", model=edgel3_np.load_model(small_npz)) == by_wav
-    monkeypatch.setenv("EDGEL3_NP_WEIGHTS", str(small_npz.parent))  # found by the name that the collection has
+    monkeypatch.setenv("EDGEL3_NP_WEIGHTS", str(small_npz.parent))  # the collection gives the name
     assert similar(recordings / "sweep.wav", recordings / "c") == by_wav
 
 
@@ -214,10 +214,10 @@ def hostile(folder):
             "provenance": np.array(json.dumps(provenance(name))),
         }
         np.savez(folder / f"{name}.npz", **{**whole, **change})
-    with zipfile.ZipFile(folder / "many.npz", "w") as archive:  # members
+    with zipfile.ZipFile(folder / "many.npz", "w") as archive:  # it has 30,000 members
         for number in range(30_000):
             archive.writestr(f"{number}", b"")
-    with zipfile.ZipFile(folder / "claims.npz", "w") as archive:  # 10 TB
+    with zipfile.ZipFile(folder / "claims.npz", "w") as archive:  # its header claims 20 TB
         header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999, 5), }"
         archive.writestr("embedding.npy", header.ljust(127) + b"\n")
         archive.writestr("timestamps.npy", header.replace(b"f4", b"f8").replace(b", 5)", b",)").ljust(127) + b"\n")
@@ -273,7 +273,7 @@ def test_memory_is_bounded_by_a_part_of_one_file(tmp_path):
     assert len(hits) == 2 and peak < 48 << 20
 
 
-def test_links_that_lead_out_are_skipped(tmp_path):
+def test_links_that_lead_out_of_the_collection_are_skipped(tmp_path):
     inside = save(tmp_path / "c" / "a.npz", np.ones((2, DIM)))
     save(tmp_path / "secret" / "b.npz", np.ones((2, DIM)))
     (tmp_path / "c" / "out").symlink_to(tmp_path / "secret")
@@ -302,7 +302,7 @@ def test_wrong_arguments(tmp_path):
     ):
         with pytest.raises(edgel3_np.EdgeL3Error, match=message):
             similar(*arguments, **options)
-    assert similar(query, tmp_path / "c") == []  # nothing but itself
+    assert similar(query, tmp_path / "c") == []  # the collection holds only the query
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_wrong_arguments(tmp_path):
     ],
     ids=["missing", "cut", "text", "no provenance", "another length"],
 )
-def test_a_query_that_cannot_be_read_says_so(tmp_path, change, kind):
-    """Its kind is not `invalid`: the command reports a bad file, not wrong usage."""
+def test_the_error_about_a_query_that_cannot_be_read_says_why(tmp_path, change, kind):
+    """The kind of the error is not `invalid`, so the command reports a bad file and not wrong usage."""
     save(tmp_path / "c" / "a.npz", np.ones((2, DIM)))
     query = save(tmp_path / "q.npz", np.ones((2, DIM)))
     change(query)
@@ -327,8 +327,8 @@ def test_a_query_that_cannot_be_read_says_so(tmp_path, change, kind):
 
 
 @pytest.mark.parametrize("error", [MemoryError, ZeroDivisionError, OSError])
-def test_errors_that_are_not_the_files_are_raised(collection, tmp_path, monkeypatch, error):
-    """They must not pass for damaged files, or a whole collection would be skipped."""
+def test_errors_that_no_file_causes_are_raised(collection, tmp_path, monkeypatch, error):
+    """If they passed for damaged files, the search would skip a whole collection."""
 
     def fail(*_):
         raise error("oh")
@@ -353,7 +353,7 @@ def test_a_recording_that_vanishes_is_an_error_of_that_file(recordings, small_np
 
 
 @pytest.mark.parametrize("moments", [True, False])
-def test_products_have_one_thread(collection, tmp_path, monkeypatch, moments):
+def test_products_run_on_one_blas_thread(collection, tmp_path, monkeypatch, moments):
     """A BLAS with several threads rounds differently, so scores would depend on the number of cores."""
     control = threads._openblas()
     if control is None:
@@ -361,7 +361,7 @@ def test_products_have_one_thread(collection, tmp_path, monkeypatch, moments):
     seen, before = [], control[0]()
 
     class Watched(np.ndarray):
-        """A vector that notes the threads of the BLAS at every product."""
+        """A vector that records the number of BLAS threads at every product."""
 
         def __array_ufunc__(self, ufunc, method, *inputs, **options):
             if ufunc is np.matmul:

@@ -1,4 +1,4 @@
-"""The bench command: `edgel3-np bench`, `python -m edgel3_np.bench`."""
+"""Tests of the bench command: `edgel3-np bench`, `python -m edgel3_np.bench`."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from edgel3_np.network import kernels
 
 
 def run(capsys, *arguments):
-    """Exit code, output and messages of the command."""
+    """Run the command; return its exit code, output and messages."""
     code = bench.main(list(map(str, arguments)))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
@@ -46,7 +46,7 @@ def test_json(small_npz, sweep, tmp_path, capsys):
 
 @pytest.mark.parametrize("only", ["--plan", "--profile"])
 @pytest.mark.parametrize("other", [["--threads", "2"], ["--audio", "a.wav"]])
-def test_options_that_would_do_nothing(capsys, only, other):
+def test_options_without_effect_are_refused(capsys, only, other):
     with pytest.raises(SystemExit) as caught:
         bench.main([only, *other])
     assert caught.value.code == 2 and "neither" in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_a_sound_file_that_cannot_be_read(small_npz, tmp_path, capsys):
 
 
 def test_t_is_a_hidden_name_of_threads(capsys):
-    """For one more release: in all other commands -t is the hop."""
+    """It stays for one more release; in all other commands, -t is the hop."""
     parser = bench.build_parser()
     for flag in ("-t", "--threads"):
         assert parser.parse_args([flag, "1,2"]).threads == [1, 2]

@@ -1,4 +1,4 @@
-"""The embed command: `edgel3-np INPUT ...`."""
+"""Tests of the embed command: `edgel3-np INPUT ...`."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from edgel3_np.weights.locate import PATH_VARIABLE
 
 @pytest.fixture
 def sounds(tmp_path, sweep):
-    """A directory with two recordings, a text file and a subdirectory with a third."""
+    """Make a directory with two recordings, a text file, and a subdirectory with a third recording."""
     directory = tmp_path / "sounds"
     (directory / "deeper").mkdir(parents=True)
     soundfile.write(directory / "a.wav", sweep, 8000)
@@ -90,7 +90,7 @@ def test_two_inputs_of_one_name_do_not_overwrite(sounds, small_npz):
     assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.flac.npz", "a.wav.npz", "b.npz"]
 
 
-def test_a_tree(sounds, tmp_path, small_npz, capsys):
+def test_outputs_of_a_tree_mirror_it(sounds, tmp_path, small_npz, capsys):
     out = tmp_path / "out"
     assert embed.main([str(sounds), "-r", "-o", str(out), "-m", str(small_npz), "--jobs", "2"]) == ending.OK
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.npz")) == ["a.npz", "b.npz", "deeper/c.npz"]
@@ -154,7 +154,7 @@ def test_warnings_name_the_file(sounds, small_npz, capsys):
     assert "short1.wav: warning" in err and "short2.wav: warning" in err
 
 
-def test_nothing_to_do(tmp_path, small_npz, capsys):
+def test_a_directory_without_audio_files(tmp_path, small_npz, capsys):
     assert embed.main([str(tmp_path), "-m", str(small_npz)]) == ending.NO_INPUTS == 255
     assert "no audio files" in capsys.readouterr().err
 
@@ -164,7 +164,7 @@ def test_missing_input_is_a_failure(tmp_path, small_npz, capsys):
     assert "none.wav: cannot be read: No such file" in capsys.readouterr().err
 
 
-def test_output_directory_that_cannot_be(sounds, small_npz, capsys):
+def test_an_output_directory_that_is_a_file(sounds, small_npz, capsys):
     assert embed.main([str(sounds / "a.wav"), "-m", str(small_npz), "-o", str(sounds / "notes.txt")]) == ending.FAILED
     assert "notes.txt" in capsys.readouterr().err
 
@@ -204,14 +204,14 @@ def test_files_that_cannot_be_written(sounds, small_npz, capsys):
 
 
 def test_a_manifest_that_cannot_be_written_to_the_end(sounds, small_npz, capsys):
-    """On a full disk; the error was a traceback before."""
+    """The disk is full; the command prints one line and no traceback."""
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     assert embed.main([str(sounds), "-m", str(small_npz), "--manifest", "/dev/full"]) == ending.FAILED
     assert capsys.readouterr().err == "edgel3-np: [Errno 28] No space left on device\n"
 
 
-def test_names_do_not_command_a_terminal(sounds, small_npz, sweep, capsys):
+def test_control_characters_in_names_are_escaped(sounds, small_npz, sweep, capsys):
     (sounds / "bad\x1b[31m.wav").write_text("no sound")
     soundfile.write(sounds / "short\x1b[31m.wav", sweep[:99], 8000)
     assert embed.main([str(sounds), "-m", str(small_npz)]) == ending.FAILED
@@ -231,7 +231,7 @@ def test_interrupted_before_anything_is_done(monkeypatch, capsys):
     assert capsys.readouterr().err == "edgel3-np: interrupted\n"
 
 
-def test_model_that_is_not_there(capsys, monkeypatch):
+def test_a_model_that_is_not_installed(capsys, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, "/no/such")
     assert embed.main(["a.wav", "-m", "sea-64"]) == ending.USAGE
     assert "python -m edgel3_np install sea-64" in capsys.readouterr().err
@@ -253,7 +253,7 @@ def test_model_that_is_not_there(capsys, monkeypatch):
         (["--input-repr", "linear", "-c", "music"], "openl3-linear-music"),
     ],
 )
-def test_upstreams_way_of_naming_models(arguments, name):
+def test_options_of_upstream_name_models(arguments, name):
     assert embed.model_name(embed.build_parser().parse_args(["a.wav", *arguments])) == name
 
 
@@ -267,7 +267,7 @@ def test_two_ways_of_naming_models_at_once(more, capsys):
 
 
 def test_lengths_of_embeddings(sounds, tmp_path, capsys):
-    """Of models that have several; a result of another length is not taken for what was asked for."""
+    """A model may have several lengths; a result of another length is computed again."""
     path = tmp_path / "grid.npz"
     save_weights(path, factory.random_weights()._replace(pool_grid=(2, 3)))
     arguments = [str(sounds / "a.wav"), "-m", str(path), "-o", str(tmp_path / "out")]
@@ -287,11 +287,11 @@ def test_list_models(small_npz, monkeypatch, capsys):
     assert "8000 Hz" in line and "16-d" in line and str(small_npz) in line
 
 
-def test_list_models_is_a_hidden_name_of_what_info_shows():
+def test_list_models_is_a_hidden_option():
     assert "--list-models" not in embed.build_parser().format_help()
 
 
-def test_list_models_tells_of_broken_files(tmp_path, monkeypatch, capsys):
+def test_list_models_lists_broken_files(tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.npz").write_bytes(b"x")
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
     assert embed.main(["--list-models"]) == ending.OK
@@ -301,7 +301,7 @@ def test_list_models_tells_of_broken_files(tmp_path, monkeypatch, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interrupted(sounds, small_npz, sweep, jobs):
-    """Ctrl-C: what is done stays, nothing torn is left, no process goes on, and the exit code says so."""
+    """After Ctrl-C, finished outputs stay, no partial file and no process is left, and the exit code is right."""
     for number in range(40):
         soundfile.write(sounds / f"x{number:02}.wav", np.tile(sweep, 10), 8000)
     program = subprocess.Popen(
@@ -310,17 +310,17 @@ def test_interrupted(sounds, small_npz, sweep, jobs):
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in a shell's background ignore it
     )
     while not list(sounds.glob("*.npz")):
         assert program.poll() is None
         time.sleep(0.01)
-    os.killpg(program.pid, signal.SIGINT)  # as a terminal does it: to all of them
+    os.killpg(program.pid, signal.SIGINT)  # a terminal sends it to the whole group
     _, err = program.communicate(timeout=100)
     assert program.returncode == ending.INTERRUPTED, err
     assert "interrupted" in err and "Traceback" not in err
     with pytest.raises(ProcessLookupError):
-        os.killpg(program.pid, 0)  # nobody is left
+        os.killpg(program.pid, 0)  # no process is left
     done = list(sounds.glob("*.npz"))
     assert 0 < len(done) < 42
     for path in done:

@@ -1,4 +1,4 @@
-"""One way to end a command, whatever ends it."""
+"""Tests of `finish`, which ends every command in the same way."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def fail(error):
     raise error
 
 
-def test_the_works_own_exit_code(capsys):
+def test_the_exit_code_of_the_work_is_returned(capsys):
     assert [finish("p", lambda code=code: code) for code in (0, 1, 255)] == [0, 1, 255]
     assert capsys.readouterr() == ("", "")
 
@@ -42,13 +42,13 @@ def test_errors_are_one_line_and_an_exit_code(error, code, message, capsys):
     assert capsys.readouterr() == ("", message)
 
 
-def test_what_is_said_after_an_interrupt(capsys):
+def test_the_message_after_an_interrupt(capsys):
     assert finish("p", lambda: fail(KeyboardInterrupt()), "interrupted; nothing is written") == ending.INTERRUPTED
     assert capsys.readouterr().err == "p: interrupted; nothing is written\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), SystemExit(2), MemoryError()], ids=repr)
-def test_all_else_passes_through(error):
+def test_other_exceptions_pass_through(error):
     with pytest.raises(type(error)):
         finish("p", lambda: fail(error))
 
@@ -86,8 +86,8 @@ def test_wrong_usage_of_a_block_without_error():
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 @pytest.mark.parametrize("flush", [True, False])
 @pytest.mark.parametrize("end", ["return 0", "raise SystemExit(0)"])
-def test_nobody_reads(closed, flush, end):
-    """The exit code says so, whether the print fails or what it leaves in a buffer; and Python adds no message."""
+def test_a_pipe_that_nobody_reads(closed, flush, end):
+    """The exit code is `NO_READER`, whether printing or flushing the buffer fails, and Python adds no message."""
     code = (
         "import sys\n"
         "from edgel3_np.commands.ending import finish\n"

@@ -14,7 +14,7 @@ from edgel3_np.weights.registry import BUNDLED_SHA256
 
 @pytest.fixture
 def folder(tmp_path, small_npz, monkeypatch):
-    """A directory of models, one good and one broken."""
+    """Make a directory with a good model and a broken one."""
     shutil.copy(small_npz, tmp_path / "small.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
@@ -42,7 +42,7 @@ def test_json(folder, capsys):
 
 
 def test_text(folder, small_npz, capsys):
-    shutil.copy(small_npz, folder / "pico-64.npz")  # takes the name of the bundled one
+    shutil.copy(small_npz, folder / "pico-64.npz")  # a file with the name of the bundled model
     assert cli.main(["info"]) == 0
     out = capsys.readouterr().out
     for text in (

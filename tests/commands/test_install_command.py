@@ -34,7 +34,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def running(arrays, tmp_path_factory):
-    """A server of a file that stands for the released one of `sea-64`."""
+    """Serve a file that stands for the released one of `sea-64`."""
     path = tmp_path_factory.mktemp("keras") / "a.h5"
     factory.write_keras(path, arrays)
     with server.serve(gzip.compress(path.read_bytes(), 1, mtime=0)) as state:
@@ -43,7 +43,7 @@ def running(arrays, tmp_path_factory):
 
 @pytest.fixture
 def served(running, tmp_path, monkeypatch):
-    """The server, before its first request; its file counts as the released one of `sea-64`. No model is installed."""
+    """Clear the server's requests, and let its file count as the released one of `sea-64`; no model is installed."""
     running.requests.clear()
     running.asked.clear()
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -58,7 +58,7 @@ def served(running, tmp_path, monkeypatch):
 
 @pytest.fixture
 def source(served, tmp_path):
-    """The file as it is downloaded, alone in a directory."""
+    """Write the file, as it is downloaded, into a directory of its own; return its path."""
     path = tmp_path / "downloads" / FILE
     path.parent.mkdir()
     path.write_bytes(served.content)
@@ -73,7 +73,7 @@ def check(path, arrays):
 
 
 def command(served, *arguments, code="", **options):
-    """The command in a new process, for which the served file is the released one."""
+    """Start the command in a new process, for which the served file is the released one."""
     code += (
         "import sys; from edgel3_np.commands import main\n"
         "from edgel3_np.weights.registry import RELEASED\n"
@@ -126,7 +126,7 @@ def test_errors(served, source, tmp_path, capsys):
     )
 
 
-def test_a_model_that_will_not_be_found(source, tmp_path, capsys, monkeypatch):
+def test_a_model_in_a_place_where_it_is_not_found(source, tmp_path, capsys, monkeypatch):
     assert main(["sea-64", "--from", str(source), "--to", str(tmp_path / "a")]) == OK
     assert 'load_model("sea-64") does not look there' in capsys.readouterr().err
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "a"))

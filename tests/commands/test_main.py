@@ -1,4 +1,4 @@
-"""Which command a command line is handed to, and parts that a copy of the package lacks."""
+"""Tests of how `main` chooses a command, and of copies of the package that lack parts."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import edgel3_np
 from edgel3_np.commands import bench, ending, openl3, options
 from edgel3_np.commands.main import main
 
-LACKING = {  # a command, and a part of the package that it needs
+LACKING = {  # each command, and a part of the package that it needs
     "bench": "diagnostics",
     "info": "diagnostics",
     "install": "released",
@@ -27,7 +27,7 @@ LACKING = {  # a command, and a part of the package that it needs
 
 def run_python(*arguments, **more):
     environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
-    environment.pop("PYTHONUNBUFFERED", None)  # with which argparse ignores that nobody reads its help
+    environment.pop("PYTHONUNBUFFERED", None)  # with it, argparse ignores that nobody reads its help
     flags = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 100, **more}
     return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], env=environment, **flags)
 
@@ -39,7 +39,7 @@ def test_a_first_word_names_a_command(name, capsys):
     assert stopped.value.code == 0 and capsys.readouterr().out.startswith(f"usage: edgel3-np {name} ")
 
 
-def test_without_such_a_word_it_is_the_embed_command(capsys):
+def test_without_the_name_of_a_command_it_is_the_embed_command(capsys):
     for arguments in (["--help"], ["-h", "plot"], ["./plot", "--help"]):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
@@ -49,16 +49,16 @@ def test_without_such_a_word_it_is_the_embed_command(capsys):
         assert all(f"`edgel3-np {name}`: " in re.sub(r"\s+", " ", out) for name in options.COMMANDS)
 
 
-def test_the_arguments_of_the_process(monkeypatch, capsys):
+def test_the_arguments_of_the_process_are_the_default(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["edgel3-np", "info", "--json"])
     assert main() == ending.OK
     assert json.loads(capsys.readouterr().out)["environment"]["edgel3_np"] == edgel3_np.__version__
     arguments = ["info", "--json"]
-    assert main(arguments) == ending.OK and arguments == ["info", "--json"]  # left alone
+    assert main(arguments) == ending.OK and arguments == ["info", "--json"]  # the list is not changed
 
 
 @pytest.mark.parametrize("name", LACKING)
-def test_commands_that_a_copy_lacks_say_so(name, monkeypatch, capsys):
+def test_a_command_whose_part_is_missing_says_so(name, monkeypatch, capsys):
     part = LACKING[name]
     for module in [module for module in sys.modules if f"{module}.".startswith(f"edgel3_np.{part}.")]:
         monkeypatch.delitem(sys.modules, module)
@@ -70,7 +70,7 @@ def test_commands_that_a_copy_lacks_say_so(name, monkeypatch, capsys):
     assert (out, err) == ("", expected)
 
 
-def test_a_package_of_others_that_is_missing_is_no_such_case(monkeypatch):
+def test_an_import_error_of_another_package_is_raised(monkeypatch):
     from edgel3_np.commands import info
 
     def absent():
@@ -131,7 +131,7 @@ def test_openl3s_command_line(typed, handed_over, monkeypatch):
     assert openl3.main(typed) == 0 and seen == [["--input-repr", "mel256", *handed_over]]
 
 
-def test_openl3_has_only_audio_here(capsys):
+def test_openl3_has_only_the_audio_command(capsys):
     for modality in ("image", "video"):
         assert openl3.main([modality, "a.mp4"]) == ending.USAGE
         assert f"openl3: expected audio, found {modality}, which is not in this package" in capsys.readouterr().err
@@ -141,8 +141,8 @@ def test_openl3_has_only_audio_here(capsys):
 @pytest.mark.parametrize(
     "arguments", [["info"], ["--list-models"], ["--json", "a.wav", "b.wav"], ["--help"], ["verify"], ["similar", "-h"]]
 )
-def test_nobody_reads_the_output(arguments, tmp_path, sweep):
-    """As in `edgel3-np info | head -1`."""
+def test_output_that_nobody_reads(arguments, tmp_path, sweep):
+    """This happens in `edgel3-np info | head -1`."""
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / name, sweep, 8000)
     read, write = os.pipe()

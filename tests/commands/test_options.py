@@ -1,4 +1,4 @@
-"""What can be typed as the value of an option, and what an error says."""
+"""Tests of the values that options accept, and of the messages about values that they refuse."""
 
 import argparse
 
@@ -75,7 +75,7 @@ def test_argparse_names_the_option(capsys):
     assert "p: error: argument -j/--jobs: expected a whole number above 0, found 'x'" in capsys.readouterr().err
 
 
-def test_options_that_say_how_to_embed():
+def test_options_of_embedding_have_short_and_long_names():
     parser = argparse.ArgumentParser()
     options.add_embedding_options(parser.add_argument)
     assert vars(parser.parse_args([])) == {"model": None, "dim": None, "hop_size": 0.1, "no_centering": False}

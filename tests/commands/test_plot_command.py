@@ -10,14 +10,14 @@ from edgel3_np.commands import main as cli
 from edgel3_np.commands import plot
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # matplotlib 3.6 calls its parser by old names
+    warnings.simplefilter("ignore")  # matplotlib 3.6 uses deprecated names of its parser
     pytest.importorskip("matplotlib.figure", reason="needs matplotlib (extra plot)")
     import matplotlib.mathtext  # noqa: F401
 
 
 @pytest.fixture
 def recording(sweep, tmp_path):
-    path = tmp_path / "a $b_{ \\frac.wav"  # not a formula
+    path = tmp_path / "a $b_{ \\frac.wav"  # the title must not become a formula
     soundfile.write(path, sweep, 8000)
     return path
 
@@ -67,8 +67,8 @@ def test_an_interruption(recording, small_npz, monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err and not Path(f"{recording}.png").exists()
 
 
-def test_a_picture_that_cannot_be_written_is_called_by_its_name(recording, small_npz, tmp_path, capsys):
-    """And not by that of a temporary file."""
+def test_the_error_names_the_picture_that_cannot_be_written(recording, small_npz, tmp_path, capsys):
+    """The error does not name a temporary file."""
     output = tmp_path / "no" / "a.png"
     assert plot.main([str(recording), "-m", str(small_npz), "-o", str(output)]) == 1
     expected = f"edgel3-np plot: {output}: cannot be written: No such file or directory\n"

@@ -1,4 +1,4 @@
-"""Progress of runs and of downloads, with a bar and without."""
+"""Tests of the progress of runs and downloads, with a bar and without."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ def report(status, kind=None, windows=0, seconds=0.0):
 
 @pytest.fixture
 def now(monkeypatch):
-    """A clock to set: `now.time`, in seconds."""
+    """Replace the clock by one that tests set: `now.time`, in seconds."""
     state = SimpleNamespace(time=100.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: state.time)
     return state
@@ -87,13 +87,13 @@ def test_the_bar_is_closed_after_an_interrupt(capsys):
     assert capsys.readouterr().err.endswith("\n")
 
 
-def test_lines_now_and_then(now, no_tqdm, capsys):
+def test_lines_are_printed_at_intervals(now, no_tqdm, capsys):
     totals = Totals()
     with display(4, True) as (update, say):
         totals.add(report("done", seconds=36.0))
         now.time += progress.EVERY - 1
         update(totals)
-        assert capsys.readouterr().err == ""  # too soon
+        assert capsys.readouterr().err == ""  # the interval is not over
         totals.add(report("done", seconds=36.0))
         now.time += 2
         update(totals)
@@ -114,7 +114,7 @@ def test_a_download(bar, capsys, monkeypatch):
         monkeypatch.setattr(progress, "EVERY", 0)
     with progress.transfer("sea-64", True) as update:
         pass
-    assert capsys.readouterr().err == ""  # nothing came, nothing to show
+    assert capsys.readouterr().err == ""  # no data arrived, so nothing is shown
     with progress.transfer("sea-64", True) as update:
         for done, total in ((1_000_000, 4_000_000), (500_000, None), (4_000_000, 4_000_000)):
             update(done, total)

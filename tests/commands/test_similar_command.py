@@ -1,4 +1,4 @@
-"""The similar command: `edgel3-np similar QUERY DIR ...`."""
+"""Tests of the similar command: `edgel3-np similar QUERY DIR ...`."""
 
 import json
 
@@ -17,7 +17,7 @@ DIM = 5
 
 @pytest.fixture
 def collection(tmp_path):
-    """Forty files of embeddings in nested folders: a list of paths."""
+    """Write forty files of embeddings into nested folders; return their paths."""
     rng, paths = np.random.default_rng(0), []
     for number in range(40):
         embedding = np.maximum(0, rng.standard_normal((rng.integers(1, 60), DIM)) + rng.standard_normal(DIM))
@@ -37,7 +37,7 @@ def collection(tmp_path):
 
 @pytest.fixture
 def recordings(small_npz, sweep, tmp_path):
-    """Three recordings and a folder of their embeddings: hop 0.25 s, not centred."""
+    """Write three recordings and a folder of their embeddings: hop 0.25 s, not centred."""
     rng = np.random.default_rng(3)
     for name, signal in (("sweep", sweep), ("noise", rng.standard_normal(16000) / 9), ("back", sweep[::-1])):
         soundfile.write(tmp_path / f"{name}.wav", signal, 8000)

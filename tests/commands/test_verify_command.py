@@ -10,7 +10,7 @@ from edgel3_np.weights.locate import PATH_VARIABLE
 
 
 def run(capsys, *arguments):
-    """Exit code, lines of output, and messages of the command."""
+    """Run the command; return its exit code, lines of output and messages."""
     code = cli.main(["verify", *map(str, arguments)])
     captured = capsys.readouterr()
     return code, captured.out.splitlines(), captured.err
@@ -18,7 +18,7 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A directory that is searched first, with a copy of the bundled model and its golden embedding."""
+    """Make a directory that is searched first, with a copy of the bundled model and its golden embedding."""
     path = list_models()["pico-64"]
     for suffix in (".npz", ".golden.npy"):
         shutil.copy(path.with_suffix(suffix), tmp_path)
@@ -41,7 +41,7 @@ def test_a_model_without_golden_embedding(small_npz, capsys):
 
 
 def test_a_tampered_weight_file(folder, small_npz, capsys):
-    """A valid weight file, but not the one that its name promises."""
+    """The weight file is valid, but it is not the one that belongs to its name."""
     shutil.copy(small_npz, folder / "pico-64.npz")
     code, lines, _ = run(capsys, "pico-64")
     assert code == 1 and len(lines) == 1 and lines[0].startswith("failed  pico-64: weight file: sha256")

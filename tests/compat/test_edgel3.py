@@ -1,4 +1,4 @@
-"""The interface of edgel3, as its documentation describes it, on networks of the released models' structure."""
+"""Tests of edgel3's interface, as its documentation describes it, on networks built like the released ones."""
 
 import inspect
 import json
@@ -23,7 +23,7 @@ OPTIONS = {"model_type": "sparse", "emb_dim": 128, "retrain_type": "ft", "sparsi
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A directory with all released models of edgel3: real names and front ends, small random networks."""
+    """Write all released models of edgel3, with their names and front ends, but with small random networks."""
     directory = tmp_path_factory.mktemp("edgel3")
     for seed, (name, released) in enumerate(RELEASED.items()):
         if released.family != "openl3":
@@ -49,7 +49,7 @@ def equal(found, model, audio, sr, **options):
 
 
 def test_tutorial(noise, tmp_path, monkeypatch):
-    """The first steps of upstream's tutorial, with its names."""
+    """The first steps of upstream's tutorial work with its names."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("file.wav", noise, 48000)
     audio, sr = soundfile.read("file.wav")
@@ -156,7 +156,7 @@ def test_mistakes_with_files(noise, tmp_path, monkeypatch, path, options, messag
     assert sorted(os.listdir()) == ["a.wav", "text.wav"]
 
 
-def test_files_are_replaced_whole(noise, tmp_path, capsys):
+def test_existing_files_are_replaced(noise, tmp_path, capsys):
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     (tmp_path / "a.npz").write_bytes(b"old")
     edgel3.process_file(tmp_path / "a.wav", model_type="sea", emb_dim=256, center=False, hop_size=2.0, verbose=True)
@@ -169,7 +169,7 @@ def test_files_are_replaced_whole(noise, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_arguments_are_upstreams_in_their_order():
+def test_arguments_have_upstreams_names_order_and_defaults():
     found = {}
     for function in (edgel3.get_embedding, edgel3.process_file):
         parameters = inspect.signature(function).parameters.values()
@@ -218,7 +218,7 @@ def test_usual_audio_gives_no_warnings(noise):
 
 
 def test_names_of_models():
-    """Every released model of edgel3 has one choice of options, and no other has."""
+    """The options name every released model of edgel3, and no other model."""
     names = {edgel3_name("sparse", 128, how, rate) for how in ("ft", "kd") for rate in (53.5, 63.5, 72.3, 87, 95.45)}
     names |= {edgel3_name("sparse", 128, how, rate) for how in ("ft", "kd") for rate in (73.5, 81.0, 90.5)}
     names |= {edgel3_name("sea", dim, "ft", 95.45) for dim in (64, 128, 256, 512)}
@@ -226,7 +226,7 @@ def test_names_of_models():
 
 
 def test_repeated_warnings_point_at_the_caller(tmp_path):
-    """Python hides repeats at the line that a warning points at; inside the package, that line would be one for all."""
+    """Python shows a warning once for each line that it points at; a line inside the package is the same for all."""
     silence = np.zeros(60_000)
     soundfile.write(tmp_path / "a.wav", silence, 48000)
     model = edgel3.models.load_embedding_model("sea", 64)

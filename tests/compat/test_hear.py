@@ -1,4 +1,4 @@
-"""The interface of HEAR, by its published rules (https://hearbenchmark.com/hear-api.html) and by its own validator."""
+"""Tests of HEAR's interface, by its rules (https://hearbenchmark.com/hear-api.html) and by its own validator."""
 
 import warnings
 
@@ -18,14 +18,14 @@ def model():
 
 
 def noise(n_sounds, n_samples, seed=0):
-    """Noise from -1 to 1: shape (n_sounds, n_samples), float32."""
+    """Make noise from -1 to 1: shape (n_sounds, n_samples), float32."""
     return torch.rand((n_sounds, n_samples), generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 @pytest.mark.parametrize(
     "sr, declared", [(8000, 16000), (22050, 22050), (24000, 32000), (48000, 48000), (96000, 48000)]
 )
-def test_the_declared_rate_is_one_of_hear_s(sr, declared, tmp_path):
+def test_the_declared_rate_is_one_that_hear_allows(sr, declared, tmp_path):
     from factory import random_weights
 
     from edgel3_np.features.frontend import FrontEnd
@@ -36,7 +36,7 @@ def test_the_declared_rate_is_one_of_hear_s(sr, declared, tmp_path):
     assert model.sample_rate == declared
     assert model.scene_embedding_size == model.timestamp_embedding_size == 16
     embeddings, timestamps = hear.get_timestamp_embeddings(noise(1, 2 * declared), model)
-    assert embeddings.shape == (1, 41, 16) and 1999 < timestamps[0, -1] <= 2000  # whole samples of 22050 Hz
+    assert embeddings.shape == (1, 41, 16) and 1999 < timestamps[0, -1] <= 2000  # hops are whole samples
 
 
 def test_the_model_is_a_module(model):
@@ -61,7 +61,7 @@ def test_timestamps_cover_the_sound_and_no_more(model, seconds):
 
 
 def test_embeddings_are_centred_on_their_timestamps(model):
-    """They equal those of `embed`, and the last one is that of the last half second followed by silence."""
+    """They equal those of `embed`, and the last one covers the last half second, followed by silence."""
     audio = noise(1, 48000)
     embeddings, _ = hear.get_timestamp_embeddings(audio, model)
     expected = edgel3_np.embed(audio[0].numpy(), 16000, hop_size=0.05).embedding
@@ -128,7 +128,7 @@ def test_warnings_say_which_sound_and_point_at_the_caller(model):
 def test_the_real_validator_accepts_it(weights, request, capsys):
     """hearvalidator also needs TensorFlow, so no extra installs it: pip install --no-deps hearvalidator."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # from TensorFlow and the validator itself
+        warnings.simplefilter("ignore")  # TensorFlow and the validator itself warn
         validate = pytest.importorskip("hearvalidator.validate", reason="needs hearvalidator and TensorFlow")
         if weights != "pico-64":
             weights = str(request.getfixturevalue("converted")(weights))

@@ -1,4 +1,4 @@
-"""The models and the interface of OpenL3: parity on every golden file, and what upstream documents."""
+"""Tests of OpenL3's models and interface: parity on every golden file, and what upstream documents."""
 
 import glob
 import inspect
@@ -51,7 +51,7 @@ def test_parity(case, recording, shared):
                 warnings.simplefilter("ignore", edgel3_np.EdgeL3Warning)
                 done[center, hop] = model.embed(samples, sr, hop_size=float(hop[4:]), center=center == "center=1")
         found, timestamps = done[center, hop]
-        if dim == "dim=512":  # the maximum over the same map
+        if dim == "dim=512":  # it is the maximum over the same map
             found = found.reshape(-1, 12, 512).max(axis=1)
         a, b = found.astype(np.float64), golden[key].astype(np.float64)
         assert a.shape == b.shape
@@ -63,7 +63,7 @@ def test_parity(case, recording, shared):
 
 
 def test_spectrograms(case, shared):
-    """The first window: equal up to the rounding of logarithms and of sums over mel bands."""
+    """The first window is equal up to the rounding of logarithms and of sums over mel bands."""
     name, model, golden = case
     net = model.network
     for recording in RECORDINGS:
@@ -77,7 +77,7 @@ def test_spectrograms(case, shared):
 
 
 def test_equal_to_float64(case, converted):
-    """From the same spectrogram, for both sizes."""
+    """Embeddings of both sizes agree with the float64 network on the same spectrogram."""
     name, model, golden = case
     weights = load_weights(converted(name))
     kernels = [to_dense(kernel) for kernel in weights.kernels]
@@ -91,12 +91,12 @@ def test_equal_to_float64(case, converted):
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-# The interface, on small networks of the same structure
+# Tests of the interface, on small networks of the same structure
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A directory with all six models: real names and front ends, small random networks."""
+    """Write all six models, with their names and front ends, but with small random networks."""
     directory = tmp_path_factory.mktemp("openl3")
     for name, released in RELEASED.items():
         if released.family == "openl3":
@@ -188,7 +188,7 @@ def test_warnings(use):
 
 
 def test_warnings_and_errors_about_a_list_say_which_recording(use):
-    """They also point at the caller, or Python would hide all but the first of equal warnings."""
+    """They also point at the caller; otherwise Python would show only the first of equal warnings."""
     model = openl3.load_audio_embedding_model("mel128", "env", 512)
     sounds = [np.ones(50_000), np.ones(1000), np.zeros(50_000)]
     with warnings.catch_warnings(record=True) as caught:
@@ -288,7 +288,7 @@ def test_command_line(use, noise, tmp_path, capsys):
             noise, 48000, model="openl3-mel128-env", dim=512, hop_size=0.25, center=False
         ).embedding
         assert archive["embedding"].shape == expected.shape
-        np.testing.assert_allclose(archive["embedding"], expected, atol=0.1 * np.abs(expected).max())  # 16 bits
+        np.testing.assert_allclose(archive["embedding"], expected, atol=0.1 * np.abs(expected).max())  # 16-bit file
     assert main(["video", "a.mp4"]) == 2
     assert "not in this package" in capsys.readouterr().err
     assert main(["audio", str(tmp_path / "a.wav"), "-q"]) == 0

@@ -1,4 +1,4 @@
-"""`Embedder` as a step of scikit-learn's pipelines, and without scikit-learn."""
+"""Tests of `Embedder` as a step of scikit-learn's pipelines, and without scikit-learn."""
 
 import pickle
 import warnings
@@ -41,7 +41,7 @@ def paths(sounds, tmp_path_factory):
     return [str(path) for path in sorted(directory.iterdir())]
 
 
-def test_features_are_pools_of_the_embedding(sounds, paths):
+def test_features_are_pooled_over_the_embedding(sounds, paths):
     found = Embedder(hop_size=0.25, pooling="mean+std+max").fit_transform(paths)
     assert found.shape == (12, 3 * 64) and found.dtype == np.float32
     for row, samples in zip(found, sounds):
@@ -60,7 +60,7 @@ def test_kinds_of_recordings_and_of_sequences(sounds, paths):
 
 
 def test_every_parameter_is_used(small_npz, sounds):
-    """Each has the meaning that it has for `embed`."""
+    """Each parameter has the same meaning as for `embed`."""
     options = {"hop_size": 0.3, "center": False, "threads": 1}
     found = Embedder(small_npz, dim=16, sr=SR, pooling="max", **options).fit_transform(sounds[:1])
     expected = edgel3_np.embed(sounds[0], SR, model=small_npz, **options).embedding.max(axis=0)
@@ -103,7 +103,7 @@ def test_inputs_that_are_not_sequences_of_recordings(recordings):
         Embedder().fit(recordings)
 
 
-def test_errors_tell_which_recording(sounds, paths):
+def test_errors_say_which_recording(sounds, paths):
     with pytest.raises(EdgeL3Error, match="recording 1: .*nosuch.wav") as caught:
         Embedder().transform([paths[0], "nosuch.wav"])
     assert caught.value.kind == "unreadable"
@@ -112,7 +112,7 @@ def test_errors_tell_which_recording(sounds, paths):
 
 
 def test_warnings_say_which_recording_and_point_at_the_caller(sounds):
-    """One that points inside the package would be shown for the first recording only."""
+    """Python would show a warning that points inside the package only for the first recording."""
     recordings = [sounds[0], np.zeros(12000), sounds[1][:100], np.zeros(12000)]
     embedder = Embedder(sr=SR)
     with warnings.catch_warnings(record=True) as caught:
@@ -158,7 +158,7 @@ def test_data_frames(sounds, paths):
         embedder.set_output(transform="polars")
 
 
-# With the real scikit-learn, which the extra `test` installs
+# Tests with the real scikit-learn, which the extra `test` installs
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_pipeline_whose_output_is_a_data_frame(pipeline, sounds, labels):
     assert isinstance(frame, pandas.DataFrame) and list(frame.columns)[:2] == ["mean0", "mean1"]
 
 
-def test_beside_other_features(paths):
+def test_a_union_of_two_embedders(paths):
     pytest.importorskip("sklearn", reason="needs scikit-learn")
     from sklearn.pipeline import make_union
 

@@ -20,7 +20,7 @@ def test_versions_and_hardware():
     assert facts["cores"] >= 1 and all(facts.values())
 
 
-def test_what_is_not_installed(monkeypatch):
+def test_packages_that_are_not_installed(monkeypatch):
     """soundfile raises OSError where libsndfile is missing."""
 
     def absent(name):
@@ -43,7 +43,7 @@ def test_an_unknown_processor(monkeypatch):
 
 @pytest.mark.parametrize("name, shipped", [("small", None), ("pico-64", False)])
 def test_models_are_described(small_npz, tmp_path, monkeypatch, name, shipped):
-    """A model whose name the package's own has is found first, and told from it."""
+    """A file with the name of the bundled model is found first, and is not taken for the bundled model."""
     path = shutil.copy(small_npz, tmp_path / f"{name}.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))

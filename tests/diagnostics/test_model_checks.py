@@ -16,7 +16,7 @@ from edgel3_np.weights.locate import PATH_VARIABLE, find_model
 
 
 def compare(model):
-    """What `compare_with_float64` finds for a model, given by name or path."""
+    """Return what `compare_with_float64` finds for a model, given by name or path."""
     path = find_model(model)
     weights = load_weights(path)
     return compare_with_float64(build_model(weights), weights, path)
@@ -24,7 +24,7 @@ def compare(model):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A directory that is searched first, with a copy of the bundled model and its golden embedding."""
+    """Make a directory that is searched first, with a copy of the bundled model and its golden embedding."""
     path = list_models()["pico-64"]
     for suffix in (".npz", ".golden.npy"):
         shutil.copy(path.with_suffix(suffix), tmp_path)
@@ -89,11 +89,11 @@ def test_bytes_that_depend_on_threads(monkeypatch):
 def test_a_stream_that_loses_a_window(monkeypatch):
     monkeypatch.setattr(
         checks.Stream, "over", lambda self, blocks: (self.feed(block) for block in blocks)
-    )  # never flushed
+    )  # it does not flush the stream
     assert [check.what for check in check_model("pico-64") if not check.ok] == ["stream against the whole"]
 
 
-def test_the_check_understands_the_grid_of_long_embeddings(tmp_path):
+def test_the_check_uses_the_pool_grid_of_long_embeddings(tmp_path):
     """OpenL3's embeddings are the maxima of 4 x 3 parts of the last map."""
     from factory import random_weights
 
@@ -105,7 +105,7 @@ def test_the_check_understands_the_grid_of_long_embeddings(tmp_path):
     assert load_model(tmp_path / "long.npz").dim == 12 and found["difference"] <= 1e-5
 
 
-def test_a_short_embedding_of_a_model_with_long_ones(tmp_path):
+def test_the_short_embedding_of_a_model_with_two_lengths(tmp_path):
     from factory import random_weights
 
     from edgel3_np.weights.registry import OPENL3_FRONTENDS

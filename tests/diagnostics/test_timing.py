@@ -11,7 +11,7 @@ from edgel3_np.diagnostics import checks, timing
 from edgel3_np.diagnostics.environment import environment
 
 
-def test_measure_counts():
+def test_measure_makes_one_call_to_warm_up():
     calls = []
     times = timing.measure(lambda: calls.append(1), 4)
     assert len(calls) == 5 and times["min"] <= times["median"] <= times["max"]
@@ -42,14 +42,14 @@ def test_peak_memory_is_unknown_without_proc(monkeypatch):
 
 
 def test_loaded_modules_are_seen(monkeypatch):
-    """For a package that imports scipy.signal."""
+    """scipy.signal stands for this package, so scipy is loaded."""
     monkeypatch.setattr(timing, "PACKAGE", "scipy.signal")
     cost = timing.time_import(1)
     assert cost["scipy"] is cost["scipy.signal"] is True and cost["modules"] > 100
 
 
 def test_a_new_process_imports_this_copy(monkeypatch, tmp_path):
-    """Not one in the directory that it is started in."""
+    """It does not import a copy in the directory in which it starts."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "mine.py").write_text("")
     (tmp_path / "edgel3_np.py").write_text("")
@@ -62,7 +62,7 @@ def test_a_new_process_imports_this_copy(monkeypatch, tmp_path):
 
 
 def test_a_new_process_imports_a_copy_that_lies_deeper(tmp_path):
-    """A copy inside another package, under another name."""
+    """The copy lies inside another package, under another name."""
     copy = tmp_path / "app" / "_vendor" / "sounds"
     shutil.copytree(os.path.dirname(edgel3_np.__file__), copy, ignore=shutil.ignore_patterns("__pycache__"))
     for package in (copy.parent, copy.parent.parent):

@@ -6,7 +6,7 @@ from edgel3_np.weights.registry import OPENL3_FRONTENDS, SEA, SPARSE
 
 @pytest.mark.parametrize("frontend", [SEA, SPARSE, *OPENL3_FRONTENDS.values(), *FRONT_ENDS])
 def test_whole_frames_lie_inside_the_window(frontend):
-    """They are exactly those that do, one by one."""
+    """A loop over all frames finds the same ones inside."""
     inside = []
     for index in range(frontend.n_frames):
         start = index * frontend.hop_length - frontend.pad_left

@@ -46,14 +46,14 @@ def exact_magnitudes(windows, n_fft, hop_length, n_frames):
 
 @pytest.mark.parametrize("frontend", WRITTEN_OUT)
 def test_equal_to_a_transform_written_out(frontend, monkeypatch):
-    """But for the errors that `stft_magnitude` makes on purpose; `test_tf_stft` tests them."""
+    """An exact transform replaces `stft_magnitude`, which rounds as TensorFlow does; `test_tf_stft` tests it."""
     mel = mel_filterbank(frontend).astype(np.float64)
     windows = sounds(frontend.sr)[: 2 if frontend.sr == 48000 else 4]
     with_errors = log_mel_spectrogram(windows, frontend, formula(frontend))
     monkeypatch.setattr(module, "stft_magnitude", exact_magnitudes)
     for window, found, wrong in zip(windows, log_mel_spectrogram(windows, frontend, formula(frontend)), with_errors):
         expected = oracles.log_mel_spectrogram(window, frontend, mel)
-        # where bands are empty, 80 below, the two float64 sums differ by their rounding
+        # in empty bands, 80 below the maximum, the two float64 sums differ by their rounding
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
         loud = expected > -60
         np.testing.assert_allclose(found[loud], expected[loud], rtol=0, atol=1e-5)
@@ -88,7 +88,7 @@ def test_gain_does_not_matter_while_above_the_floor():
 
 @pytest.mark.parametrize("empty", [slice(5, 6), slice(16, 32), slice(0, 64)])
 def test_columns_of_zeros(empty):
-    """A band without weights lies at the floor; a matrix of zeros makes silence of everything."""
+    """A band without weights lies at the floor; with a matrix of zeros, every sound is silence."""
     mel = mel_filterbank(SEA)
     mel[:, empty] = 0.0
     windows = sounds(8000)[:2]
@@ -101,7 +101,7 @@ def test_columns_of_zeros(empty):
 
 @pytest.mark.parametrize("model", ["sea-64", "sparse-ft-95.45"])
 def test_golden_spectrograms(shared, model):
-    """Mean difference small; the largest, in empty bands, is the float32 noise of the original stack."""
+    """The mean difference is small; the largest is in empty bands, where the original stack has float32 noise."""
     from edgel3_np.audio.framing import windows
     from edgel3_np.audio.reading import open_audio
     from edgel3_np.audio.resample import resample
@@ -117,7 +117,7 @@ def test_golden_spectrograms(shared, model):
             pieces = windows(resample(blocks, sr, frontend.sr), frontend.sr, frontend.sr, frontend.sr // 2, 1)
             found = np.concatenate([log_mel_spectrogram(piece, frontend, bands) for piece in pieces])
         expected = golden[f"{name}|melspectrogram"]
-        n = 1 if name in ("chirp_1s", "chirp_8k") else len(expected)  # the second of these is not a whole window
+        n = 1 if name in ("chirp_1s", "chirp_8k") else len(expected)  # their second window is not whole
         difference = np.abs(found[:n] - expected[:n])
         assert difference.mean() < 0.01, name
         assert difference.max() < 1.0, name

@@ -10,7 +10,7 @@ from edgel3_np.weights.registry import OPENL3_FRONTENDS, SEA, SPARSE
 
 @pytest.mark.parametrize("frontend", [*FRONT_ENDS, SPARSE])
 def test_bands_are_the_mel_matrix(frontend):
-    """Put together they give it back, zero or not; its product with a power is theirs."""
+    """Together, the bands are equal to the matrix, and so are their products with a power spectrum."""
     mel = mel_filterbank(frontend)
     bands = mel_bands(mel)
     whole, covered = np.zeros(mel.shape), np.zeros(mel.shape[1], int)
@@ -24,7 +24,7 @@ def test_bands_are_the_mel_matrix(frontend):
     np.testing.assert_array_equal(whole, mel)
     assert (covered == 1).all()
     np.testing.assert_allclose(product, power @ mel.astype(np.float64), rtol=1e-12, atol=1e-15)
-    if frontend.n_mels > 3 * BAND:  # what they are for
+    if frontend.n_mels > 3 * BAND:  # bands leave out most zeros
         assert sum(band.weights.size for band in bands) < mel.size / 2
 
 
@@ -32,7 +32,7 @@ def test_bands_are_the_mel_matrix(frontend):
 @given(st.integers(1, 70), st.integers(1, 50), st.floats(0, 1), st.integers(0, 2**32 - 1))
 @example(20, 5, 0.0, 0)
 def test_bands_of_any_matrix(n_mels, bins, density, seed):
-    """Stored matrices need not be triangles, nor have anything in a column."""
+    """The columns of a stored matrix may be empty, or have another shape than a triangle."""
     rng = np.random.default_rng(seed)
     mel = (rng.random((bins, n_mels)) * (rng.random((bins, n_mels)) < density)).astype(np.float32)
     whole = np.zeros(mel.shape)
@@ -44,7 +44,7 @@ def test_bands_of_any_matrix(n_mels, bins, density, seed):
 
 
 def hertz(mel, scale):
-    """Mel to Hz, one by one."""
+    """Convert one mel frequency to Hz."""
     if scale == "htk":
         return 700 * (10 ** (mel / 2595) - 1)
     return mel * 200 / 3 if mel < 15 else 1000 * 6.4 ** ((mel - 15) / 27)
@@ -69,7 +69,7 @@ def test_filters_are_triangles_of_unit_area(frontend):
     np.testing.assert_allclose((mel.sum(axis=0) * width)[wide], 1.0, atol=0.02)
 
 
-def test_bins_of_the_linear_scale_are_kept():
+def test_the_linear_scale_keeps_the_bins():
     np.testing.assert_array_equal(mel_filterbank(OPENL3_FRONTENDS["linear"]), np.eye(257))
 
 

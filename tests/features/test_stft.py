@@ -13,13 +13,13 @@ from edgel3_np.weights.registry import SEA
 
 @pytest.mark.parametrize("n", [1, 2, 16, 1024, 2047])
 def test_hann_window(n):
-    """Periodic: the value at n would be the first again."""
+    """The window is periodic: the value at n would be the first again."""
     expected = [0.5 - 0.5 * math.cos(2 * math.pi * i / n) for i in range(n)]
     np.testing.assert_allclose(stft.hann_window(n), expected, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("frontend", FRONT_ENDS)
-def test_power_is_that_of_the_transform_written_out(frontend):
+def test_power_equals_that_of_a_transform_written_out(frontend):
     n_fft, extent = frontend.n_fft, (frontend.n_frames - 1) * frontend.hop_length + frontend.n_fft
     windows = np.random.default_rng(0).standard_normal((2, frontend.sr))
     padded = np.zeros((2, max(extent, frontend.sr)))
@@ -38,7 +38,7 @@ def test_power_is_that_of_the_transform_written_out(frontend):
 @settings(max_examples=100)
 @given(st.sampled_from(FRONT_ENDS), st.integers(1, 9), st.data())
 def test_sharing_frames_between_windows_does_not_change_a_bit(frontend, count, data):
-    """Whether frames coincide or not, whether windows overlap or leave gaps."""
+    """Frames may coincide or not, and windows may overlap or leave gaps."""
     few = st.integers(1, max(1, frontend.sr // frontend.hop_length)).map(lambda step: step * frontend.hop_length)
     hop = data.draw(few | few | st.integers(1, 2 * frontend.sr))
     windows, bands = overlapping(frontend, count, hop), formula(frontend)
@@ -48,8 +48,8 @@ def test_sharing_frames_between_windows_does_not_change_a_bit(frontend, count, d
 
 
 @pytest.mark.parametrize("frontend", FRONT_ENDS)
-def test_sharing_reads_no_sample_behind_the_last_window(frontend, monkeypatch):
-    """Frames are views made by hand: one too long would read memory that belongs to something else."""
+def test_sharing_reads_no_sample_after_the_last_window(frontend, monkeypatch):
+    """Frames are views with computed strides, so a frame that is too long would read memory of other arrays."""
     power, seen = stft._frame_power, []
     monkeypatch.setattr(stft, "_frame_power", lambda frames: seen.append(np.isnan(frames).any()) or power(frames))
     for step in range(1, max(2, frontend.sr // frontend.hop_length)):
@@ -59,7 +59,7 @@ def test_sharing_reads_no_sample_behind_the_last_window(frontend, monkeypatch):
 
 
 def test_sharing_saves_transforms(monkeypatch):
-    """At a tenth of a second, 50 frames are five new ones a window, and those that reach over its ends."""
+    """At a hop of 0.1 s, only five of a window's 50 frames are new, besides those that reach over its ends."""
     power, counts = stft._frame_power, []
     monkeypatch.setattr(stft, "_frame_power", lambda frames: counts.append(frames[..., 0].size) or power(frames))
     windows = overlapping(SEA, 16, 800)

@@ -1,4 +1,4 @@
-"""TensorFlow's transform, against the same one written out in a loop, and against the bits TensorFlow computed."""
+"""Tests of TensorFlow's transform against a loop that writes it out, and against bits that TensorFlow computed."""
 
 import cmath
 import hashlib
@@ -23,7 +23,7 @@ def complex_product(a, b):
 
 
 def decimation_in_time(x):
-    """Pairs of np.float32 scalars: from samples to all frequencies, by recursion."""
+    """Transform samples by recursion; return all frequencies as pairs of np.float32 scalars."""
     size = len(x)
     if size == 1:
         return [(x[0], np.float32(0))]
@@ -42,7 +42,7 @@ def decimation_in_time(x):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_factors_are_roots_of_unity_but_for_single_precision(size):
+def test_twiddle_factors_are_roots_of_unity_in_single_precision(size):
     starts, powers = twiddle_factors(size)
     assert starts.shape == (2, size // 8) and powers.shape == (2, 4)
     assert starts[:, 0].tolist() == powers[:, 0].tolist() == [1, 0]
@@ -54,7 +54,7 @@ def test_factors_are_roots_of_unity_but_for_single_precision(size):
     assert error < 1e-7 if size == 8 else 1e-9 < error < 1e-4
 
 
-def test_factors_are_products_of_the_ones_before():
+def test_twiddle_factors_are_products_of_the_previous_ones():
     size = 64
     step = (np.float32(1) + np.float32(-2 * math.sin(math.pi / size) ** 2), np.float32(-math.sin(2 * math.pi / size)))
     expected = [(np.float32(1), np.float32(0)), step]
@@ -68,7 +68,7 @@ def test_factors_are_products_of_the_ones_before():
         start = complex_product(start, expected[4])
 
 
-def test_product_rounds_each_operation():
+def test_complex_multiply_rounds_each_operation():
     z, w = np.random.default_rng(0).standard_normal((2, 2, 1000)).astype(np.float32)
     expected = [complex_product(a, b) for a, b in zip(zip(*z), zip(*w))]
     assert list(zip(*complex_multiply(z, w))) == expected
@@ -77,7 +77,7 @@ def test_product_rounds_each_operation():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_transform_is_the_loop_to_the_last_bit(size):
+def test_rfft_equals_the_loop_bit_for_bit(size):
     x = np.random.default_rng(size).standard_normal((size, 3)).astype(np.float32)
     x[:, 1] = 0
     found = spectra(x)
@@ -87,7 +87,7 @@ def test_transform_is_the_loop_to_the_last_bit(size):
         np.testing.assert_array_equal(found[:, :, column].T, expected)
     exact = np.fft.rfft(x.astype(np.float64), axis=0)
     error = np.abs(found[0] + 1j * found[1] - exact).max() / np.abs(exact).max()
-    assert 1e-9 < error < 1e-4  # wrong, as it should be
+    assert 1e-9 < error < 1e-4  # it rounds like TensorFlow
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,10 @@ def test_transform_is_the_loop_to_the_last_bit(size):
     ],
 )
 def test_bits_of_tensorflow(n_fft, sha256):
-    """Of `tf.signal.stft(x, n_fft, 242, n_fft)` by TensorFlow 2.4.4 on a CPU: real, then imaginary parts, -0 made 0."""
+    """The hashes are of `tf.signal.stft(x, n_fft, 242, n_fft)`, by TensorFlow 2.4.4 on a CPU.
+
+    The real parts come first, then the imaginary parts; each -0 is made 0.
+    """
     i = np.arange(n_fft + 2 * HOP)
     x = ((i * i * 7919 + i * 31) % 4001 - 2000).astype(np.float32) / np.float32(4096)
     frames = np.stack([x[start : start + n_fft] for start in (0, HOP, 2 * HOP)], axis=1)
@@ -117,7 +120,7 @@ def test_hann(n):
 
 @pytest.mark.parametrize("n_fft, n_frames", [(8, 3), (512, 3), (1024, 41), (8192, 70)])
 def test_magnitudes(n_fft, n_frames):
-    """Of more frames than are transformed at a time, too."""
+    """Two cases have more frames than are transformed at a time."""
     windows = np.random.default_rng(n_fft).standard_normal((2, n_fft + HOP * (n_frames - 1) + 5))
     found = stft_magnitude(windows, n_fft, HOP, n_frames)
     assert found.shape == (2, n_frames, 1 + n_fft // 2)
@@ -128,8 +131,8 @@ def test_magnitudes(n_fft, n_frames):
             np.testing.assert_allclose(frames[index], np.hypot(real, imaginary), rtol=2.4e-7)
 
 
-def test_signals_of_any_size():
-    """Up to what audio may hold, far beyond single precision; and down, as far as anything can be heard."""
+def test_loud_and_faint_signals_are_scaled_exactly():
+    """Loud signals go up to the limit of audio, far beyond single precision; faint ones down to what can be heard."""
     windows = np.random.default_rng(2).standard_normal((1, 5000))
     expected = stft_magnitude(windows, 512, HOP, 4)
     for exponent in (-40, 30, 45, 120, 300):

@@ -1,4 +1,4 @@
-"""The page that one reads first, against the tests' own oracle, which shares nothing with it."""
+"""Tests of the reference network against the oracle of the tests, which shares no code with it."""
 
 import factory
 import numpy as np
@@ -27,8 +27,11 @@ def test_equal_to_the_oracle(frontend, final_activation):
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 3), (2, 1), (2, 3)])
-def test_a_pool_grid(grid):
-    """Of 8 bands by 6 frames: in the order mel, time, filters; the argument goes before the weights' own."""
+def test_a_pool_grid_gives_the_maximum_of_each_part(grid):
+    """The last map has 8 bands and 6 frames; maxima are ordered by mel, time, filters.
+
+    The pool grid of the argument replaces that of the weights.
+    """
     log_mel = factory.random_log_mel(SEA, 1)[0]
     last = oracles.last_map(log_mel, *factory.random_arrays())
     bands, times = np.array_split(np.arange(8), grid[0]), np.array_split(np.arange(6), grid[1])
@@ -40,7 +43,7 @@ def test_a_pool_grid(grid):
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 def test_max_pool(rows, columns, height, width):
-    """Part by part; what is left over is dropped."""
+    """Each number is the maximum of one part; rows and columns that are left over are dropped."""
     x = np.random.default_rng(0).standard_normal((rows, columns, 2))
     found = reference.max_pool(x, height, width)
     assert found.shape == (rows // height, columns // width, 2)
@@ -49,7 +52,7 @@ def test_max_pool(rows, columns, height, width):
         assert (found[i, j] == part.max(axis=(0, 1))).all()
 
 
-def test_it_is_short_and_shares_nothing_with_the_fast_path():
+def test_the_reference_is_short_and_shares_no_code_with_the_fast_path():
     import ast
     import inspect
 

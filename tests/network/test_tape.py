@@ -4,7 +4,7 @@ import pytest
 from edgel3_np.network.tape import Tape, execute
 
 
-def test_each_method_is_the_function_of_that_name():
+def test_each_method_records_the_function_of_its_name():
     from scipy.sparse import csr_matrix
 
     rng = np.random.default_rng(0)
@@ -27,7 +27,7 @@ def test_each_method_is_the_function_of_that_name():
         np.testing.assert_allclose(out, result, rtol=1e-6)
 
 
-def test_calls_are_made_in_order_on_what_the_buffers_hold_by_then():
+def test_calls_run_in_order_on_the_current_contents_of_the_buffers():
     tape, x, y = Tape("conv1"), np.array([1.0, -2.0]), np.zeros(2)
     tape.add(x, 1.0, out=x)
     tape.relu(x, out=y)

@@ -22,7 +22,7 @@ def blas_threads():
 
 
 def test_the_wheels_of_numpy_have_a_known_blas():
-    """Published wheels bring OpenBLAS: if its functions were not found there, the promise below would be empty."""
+    """Published wheels bring OpenBLAS; if its functions were not found, the tests below would be skipped."""
     folders = [Path(np.__file__).parent.parent / "numpy.libs", Path(np.__file__).parent / ".dylibs"]
     if not any(list(folder.glob("*openblas*")) for folder in folders if folder.is_dir()):
         pytest.skip("this NumPy does not bring OpenBLAS")
@@ -30,7 +30,7 @@ def test_the_wheels_of_numpy_have_a_known_blas():
     assert parallel.blas_name().startswith("OpenBLAS")
 
 
-def test_threads_are_held_and_given_back():
+def test_the_number_of_blas_threads_is_set_to_one_and_restored():
     get, set_threads = blas_threads()
     before = get()
     set_threads(2)
@@ -48,7 +48,7 @@ def test_threads_are_held_and_given_back():
         set_threads(before)
 
 
-def test_overlapping_calls_give_back_when_the_last_has_left():
+def test_the_last_of_overlapping_calls_restores_the_number():
     get, set_threads = blas_threads()
     before = get()
     set_threads(2)
@@ -74,7 +74,7 @@ def test_overlapping_calls_give_back_when_the_last_has_left():
         set_threads(before)
 
 
-def test_without_control_everything_works(small_model, sweep, monkeypatch):
+def test_embedding_works_with_an_unknown_blas(small_model, sweep, monkeypatch):
     expected = small_model.embed(sweep, 8000)
     monkeypatch.setattr(parallel, "_openblas", lambda: None)
     assert parallel.blas_name() == "unknown"
@@ -85,7 +85,7 @@ def test_without_control_everything_works(small_model, sweep, monkeypatch):
 
 
 def test_the_number_of_blas_threads_does_not_change_a_bit(small_npz):
-    """A mid-sized network through real products, in processes that start with other numbers of BLAS threads."""
+    """Processes that start with different numbers of BLAS threads embed the same sound with the default model."""
     blas_threads()
     code = (
         "import numpy, hashlib, edgel3_np\n"
@@ -104,7 +104,7 @@ def test_the_number_of_blas_threads_does_not_change_a_bit(small_npz):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_in_order(threads):
+def test_results_come_in_order(threads):
     def slow_at_first(item):
         time.sleep(0.01 if item == 0 else 0)
         return item * item
@@ -112,7 +112,7 @@ def test_in_order(threads):
     assert list(parallel.in_order(slow_at_first, range(50), threads)) == [item * item for item in range(50)]
 
 
-def test_few_items_are_in_flight():
+def test_few_items_are_taken_in_advance():
     taken = []
 
     def items():
@@ -127,7 +127,7 @@ def test_few_items_are_in_flight():
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_errors_come_through_and_leave_no_thread(threads):
+def test_errors_are_raised_and_leave_no_thread(threads):
     def fail(item):
         if item == 5:
             raise ValueError("five")
@@ -140,8 +140,8 @@ def test_errors_come_through_and_leave_no_thread(threads):
 
 
 @pytest.mark.parametrize("end", ["close", "error"])
-def test_a_generator_that_ends_early_cancels_what_is_queued(end):
-    """Only what has begun is waited for."""
+def test_a_generator_that_ends_early_cancels_the_queued_calls(end):
+    """It waits only for calls that have begun."""
     begun, go_on = [], threading.Event()
 
     def work(item):
@@ -164,7 +164,7 @@ def test_a_generator_that_ends_early_cancels_what_is_queued(end):
 
 
 def slow_squares(apply, n=20):
-    """Squares of numbers; the numbers in the order in which they were done; and how many were at work at a time."""
+    """Return the squares of numbers, the order in which they are computed, and how many run at a time at most."""
     lock, done, busy, most = threading.Lock(), [], [0], [0]
 
     def square(item):
@@ -181,8 +181,8 @@ def slow_squares(apply, n=20):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_spread_is_like_map(threads):
-    """In order, on so many threads at most, as often as one likes; and no thread is left."""
+def test_spread_gives_the_results_of_map(threads):
+    """The results are in order, at most `threads` calls run at a time, it can be used again, and no thread is left."""
     before = threading.active_count()
     with parallel.spread(threads) as apply:
         for _ in range(3):
@@ -190,20 +190,20 @@ def test_spread_is_like_map(threads):
             assert squares == [item * item for item in range(20)]
             assert sorted(done) == list(range(20)) and most <= threads
         assert list(apply(str, [])) == []
-        together = threading.Barrier(threads)  # passed only by so many at a time
+        together = threading.Barrier(threads)  # all calls must run at the same time
         assert sorted(apply(lambda _: together.wait(60), range(threads))) == list(range(threads))
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_errors_come_through_spread(threads):
+def test_spread_raises_errors(threads):
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError), parallel.spread(threads) as apply:
         list(apply(lambda item: 1 // item, [2, 1, 0, 1, 2]))
     assert threading.active_count() == before
 
 
-def test_one_thread_is_none_of_ours():
+def test_spread_on_one_thread_is_map():
     with parallel.spread(1) as apply:
         assert apply is map
 
@@ -216,12 +216,12 @@ def test_cores_are_shared_among_calls():
 
 
 def digest(model, sound, **options):
-    """What `embed` gives, as few bytes."""
+    """Return a hash of the embedding of a sound."""
     return hashlib.sha256(model.embed(sound, 8000, **options).embedding.tobytes()).hexdigest()
 
 
 def test_one_model_in_eight_threads_at_once(small_model, sweep):
-    """Each with a sound of its own, over and over: the same bytes as alone."""
+    """Each thread embeds its own sound several times, and gets the same bytes as alone."""
     from concurrent.futures import ThreadPoolExecutor
 
     sounds = [np.roll(sweep, 1000 * i) for i in range(8)]
@@ -248,13 +248,13 @@ def test_in_a_daemonic_process(small_npz, small_model, sweep, method):
 
 
 def answer(path, sound, answers):
-    """To be run by a process."""
+    """Send the hash of an embedding; a child process runs this function."""
     answers.put(digest(edgel3_np.load_model(path), sound, threads=2))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_while_another_thread_computes(small_npz, sweep):
-    """The child has that thread's lock and its hold of the BLAS, but not the thread."""
+    """The child inherits that thread's lock and its setting of the BLAS, but not the thread."""
     code = (
         "import os, sys, threading, numpy, edgel3_np\n"
         "from edgel3_np.network import threads as parallel\n"

@@ -17,7 +17,7 @@ from edgel3_np.plotting import figure as plot
 from edgel3_np.weights.registry import OPENL3_FRONTENDS, SEA, SPARSE
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # matplotlib 3.6 calls its parser by old names
+    warnings.simplefilter("ignore")  # matplotlib 3.6 uses deprecated names of its parser
     pytest.importorskip("matplotlib.figure", reason="needs matplotlib (extra plot)")
     import matplotlib.colors
     import matplotlib.mathtext  # noqa: F401
@@ -37,7 +37,7 @@ def figure(small_model, sweep):
     return plot.plot_recording(sweep, 8000, model=small_model)
 
 
-def test_panels_lie_over_the_same_seconds_and_say_what_they_show(figure):
+def test_panels_share_the_time_axis_and_have_labels(figure):
     axes = panels(figure)
     shown = ["waveform", "spectrogram", "embedding", "self-similarity"]
     assert list(axes) == [
@@ -59,7 +59,7 @@ def test_panels_lie_over_the_same_seconds_and_say_what_they_show(figure):
     assert axes["self-similarity"].get_xlabel().startswith("time, s (an embedding stands at the middle")
     width, height = figure.get_size_inches()
     place = axes["self-similarity"].get_position()
-    assert place.width * width == pytest.approx(place.height * height)  # square
+    assert place.width * width == pytest.approx(place.height * height)  # it is square
 
 
 def test_nothing_overlaps_or_leaves_the_picture(figure):
@@ -78,8 +78,8 @@ def test_nothing_overlaps_or_leaves_the_picture(figure):
                 assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-def test_the_spectrogram_is_the_front_ends(small_model, sweep, figure):
-    """Frame by frame: what a window that begins with hop 3 says, but relative to the loudest of all."""
+def test_the_spectrogram_is_that_of_the_front_end(small_model, sweep, figure):
+    """Each frame equals that of a window around it, but relative to the loudest frame of the recording."""
     shown, picture = image(figure, "spectrogram")
     frontend = small_model.frontend
     assert shown.shape == (64, -(-17003 // 160)) and shown.max() == 0
@@ -91,18 +91,18 @@ def test_the_spectrogram_is_the_front_ends(small_model, sweep, figure):
         log_mel = log_mel_spectrogram(window, frontend, small_model.network.bands)[0]
         found = shown[:, start + first : start + last]
         expected = 2.0 * log_mel[:, first:last]
-        inside = expected > -159  # not cut off
+        inside = expected > -159  # not clipped
         difference = (found - expected)[inside]
         assert np.ptp(difference) < 1e-3 and difference.max() <= 1e-3
 
 
-def test_hertz_are_where_their_bands_are():
+def test_frequencies_are_marked_at_their_bands():
     for frontend in (SEA, SPARSE, OPENL3_FRONTENDS["mel128"], OPENL3_FRONTENDS["linear"]):
         mel, bins = mel_filterbank(frontend), np.arange(1 + frontend.n_fft // 2) * frontend.sr / frontend.n_fft
         rows = plot._band_position(mel_frequencies(frontend)[1:-1], frontend)
         np.testing.assert_allclose(rows, np.arange(frontend.n_mels) + 0.5)
         for band in (frontend.n_mels // 2, frontend.n_mels - 2):
-            centre = (mel[:, band] @ bins) / mel[:, band].sum()  # of gravity
+            centre = (mel[:, band] @ bins) / mel[:, band].sum()  # centre of gravity
             assert abs(plot._band_position(centre, frontend) - band - 0.5) < 0.5
         ticks = plot._choose_ticks(frontend)
         assert ticks[0] == 0 and len(ticks) >= 4 and ticks[-1] >= frontend.sr / 4
@@ -123,7 +123,7 @@ def test_embeddings_and_cosines(small_model, sweep, figure):
     assert {picture.get_cmap().name, image(figure, "spectrogram")[1].get_cmap().name} == {"cividis", "magma"}
 
 
-def test_where_windows_start(small_model, sweep):
+def test_without_centring_the_axis_gives_the_start_of_windows(small_model, sweep):
     figure = plot.plot_recording(sweep, 8000, model=small_model, center=False, hop_size=0.25, title="my $title")
     assert "start of its window" in panels(figure)["self-similarity"].get_xlabel()
     embedding, timestamps = small_model.embed(sweep, 8000, center=False, hop_size=0.25)
@@ -143,7 +143,7 @@ def test_a_click_in_a_long_recording_is_seen(small_model):
     assert highest == pytest.approx(0.9) and time == pytest.approx(123_456 / 8000, abs=0.05)
 
 
-def test_many_moments_are_put_together(small_model, monkeypatch, sweep):
+def test_many_moments_are_averaged(small_model, monkeypatch, sweep):
     monkeypatch.setattr(plot, "MAX_MOMENTS", 4)
     figure = plot.plot_recording(sweep, 8000, model=small_model)
     embedding, _ = small_model.embed(sweep, 8000)
@@ -157,7 +157,7 @@ def test_many_moments_are_put_together(small_model, monkeypatch, sweep):
 
 
 def test_memory_does_not_grow_with_the_recording(small_model, tmp_path, monkeypatch):
-    """On one thread: with two, chance decides how many batches are computed at once."""
+    """It runs on one thread, because with two, chance decides how many batches are computed at once."""
     monkeypatch.setattr("edgel3_np.pipeline.check_threads", lambda threads, active: 1)
 
     def peak(seconds):
@@ -171,7 +171,7 @@ def test_memory_does_not_grow_with_the_recording(small_model, tmp_path, monkeypa
         return found
 
     peak(5)
-    assert peak(900) - peak(300) < 2 << 20  # they differ by 38 MB of float64 samples
+    assert peak(900) - peak(300) < 2 << 20  # the recordings differ by 38 MB
 
 
 @pytest.mark.parametrize("signal", [np.full(1600, 0.1), np.zeros(1600), np.zeros(24000), np.ones(1)])
@@ -184,7 +184,7 @@ def test_short_and_silent_recordings(signal, small_model, tmp_path):
     if len(signal) < 4000:
         assert extent == [0, len(signal) / 8000] * 2  # one window stands for the whole recording
     if not signal.any():
-        assert image(figure, "spectrogram")[0].max() == -200  # darkest, not loudest
+        assert image(figure, "spectrogram")[0].max() == -200  # silence is dark
     plot.save(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
@@ -200,7 +200,7 @@ def test_cosines_are_computed_on_one_blas_thread():
     active = []
 
     class Watched(np.ndarray):
-        """An array that notes, for each product of matrices, how many calls hold the BLAS to one thread."""
+        """An array that records, for each matrix product, how many calls keep the BLAS at one thread."""
 
         def __array_ufunc__(self, ufunc, method, *inputs, **options):
             if ufunc is np.matmul:
@@ -214,7 +214,7 @@ def test_cosines_are_computed_on_one_blas_thread():
     np.testing.assert_array_equal(np.asarray(cosines), plot._cosines(vectors))
 
 
-def test_an_unusual_recording_is_warned_of(small_model):
+def test_warnings_and_errors_about_a_recording(small_model):
     with pytest.warns(edgel3_np.EdgeL3Warning, match="shorter than a window") as caught:
         plot.plot_recording(np.ones(100), 8000, model=small_model)
     assert caught[0].filename == __file__
@@ -239,7 +239,7 @@ def test_the_same_bytes_every_time(small_model, sweep, tmp_path, kind):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{kind}", f"b.{kind}"]
 
 
-def test_a_picture_is_there_whole_or_not_at_all(figure, tmp_path, monkeypatch):
+def test_a_picture_is_written_completely_or_not_at_all(figure, tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"before")
 

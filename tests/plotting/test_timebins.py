@@ -13,7 +13,7 @@ FRONTENDS = [SEA, SPARSE, OPENL3_FRONTENDS["linear"], OPENL3_FRONTENDS["mel128"]
 
 
 def watched(network, signal, block=777):
-    """A `SignalBins` that a signal has passed."""
+    """Return a `SignalBins` that has watched a signal."""
     bins = SignalBins(network)
     passed = list(bins.watch(signal[i : i + block] for i in range(0, len(signal), block)))
     np.testing.assert_array_equal(np.concatenate(passed), signal)
@@ -22,7 +22,7 @@ def watched(network, signal, block=777):
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
 def test_frames_of_any_front_end_lie_side_by_side(frontend):
-    """A click is in the frames around it and in no others, wherever windows meet."""
+    """A click appears in the frames around it and in no others, also where windows meet."""
     network = plan_network(random_weights(frontend=frontend))
     sr, hop = frontend.sr, frontend.hop_length
     for at in (0.4, 0.93, 1.0, 1.99, 2.2):

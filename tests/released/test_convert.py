@@ -22,14 +22,14 @@ SEA_64 = RELEASED["sea-64"].filters
 
 
 def fake_sea(path, density=1.0, **options):
-    """A Keras file of SEA-64's network with random weights; returns its arrays."""
+    """Write a Keras file of SEA-64's network with random weights; return its arrays."""
     arrays = factory.random_arrays(SEA_64, density=density)
     factory.write_keras(path, arrays, **options)
     return arrays
 
 
 def small_sparse(path, **options):
-    """A Keras file of a small network with the sparse models' front end and linear last convolution."""
+    """Write a Keras file of a small network with the sparse models' front end and linear last convolution."""
     arrays = factory.random_arrays(final_activation="linear", density=0.2)
     factory.write_keras(path, arrays, frontend=SPARSE, **options)
     return arrays
@@ -49,7 +49,7 @@ def check(npz, arrays):
 @pytest.mark.parametrize("whole_model", [True, False])
 @pytest.mark.parametrize("first_number", [1, 17])
 @pytest.mark.parametrize("ending", [".h5", ".h5.gz"])
-def test_both_layouts_any_numbers_gzipped_or_not(tmp_path, whole_model, first_number, ending, capsys):
+def test_both_layouts_with_any_layer_numbers_and_with_gzip(tmp_path, whole_model, first_number, ending, capsys):
     path = tmp_path / "anything.h5"
     arrays = fake_sea(path, density=0.3, whole_model=whole_model, first_number=first_number)
     if ending == ".h5.gz":
@@ -70,7 +70,7 @@ def test_both_layouts_any_numbers_gzipped_or_not(tmp_path, whole_model, first_nu
     assert f"{sum(map(np.count_nonzero, arrays[0])):>9}" in out
 
 
-def test_linear_last_layer_and_a_name(tmp_path, capsys):
+def test_a_linear_last_layer_and_the_option_name(tmp_path, capsys):
     arrays = small_sparse(tmp_path / "a.h5")
     assert convert_weights.main([str(tmp_path / "a.h5")]) == 1
     assert "pass --name" in capsys.readouterr().err
@@ -170,7 +170,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, capsys, bad):
         ("Conv2D", "strides", [2, 2], "stride 1"),
     ],
 )
-def test_a_configuration_that_says_otherwise_is_refused(tmp_path, capsys, kind, key, value, message):
+def test_a_configuration_of_another_network_is_refused(tmp_path, capsys, kind, key, value, message):
     import h5py
 
     fake_sea(tmp_path / "a.h5")
@@ -214,9 +214,9 @@ def test_without_h5py(tmp_path, capsys, monkeypatch):
     assert "extra `convert`" in refusal(tmp_path, capsys, source=False)
 
 
-def test_the_hash_is_that_of_git():
-    assert git_blob_sha1(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # known to all who use git
-    assert git_blob_sha1(b"what is up, doc?") == "bd9dbf5aae1a3862dd1526723246b20206e5fc37"  # Pro Git, chapter 10.2
+def test_git_blob_sha1_equals_the_hash_of_git():
+    assert git_blob_sha1(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # git's hash of an empty file
+    assert git_blob_sha1(b"what is up, doc?") == "bd9dbf5aae1a3862dd1526723246b20206e5fc37"  # in Pro Git, chapter 10.2
 
 
 def test_another_hdf5_file_is_refused(tmp_path, capsys):
@@ -245,14 +245,14 @@ def test_sparse_models_are_named_by_their_file(file, name):
     assert recognise(file, SPARSE, RELEASED["sparse-ft-95.45"].filters, "linear", file) == name
 
 
-def test_a_sparse_file_without_a_telling_name():
+def test_a_sparse_file_whose_name_does_not_give_the_model():
     for file in ("weights.h5", "edgel3_ft_audio_sparsity_95.4.h5", "edgel3_xx_audio_sparsity_95.45.h5"):
         with pytest.raises(EdgeL3Error, match="pass --name"):
             recognise(file, SPARSE, RELEASED["sparse-ft-95.45"].filters, "linear", file)
 
 
 def openl3_file(path, filters=RELEASED["openl3-linear-env"].filters, activation="linear"):
-    """A file like those of OpenL3: weights alone, no front end."""
+    """Write a file like those of OpenL3, with weights and no front end; return its arrays."""
     arrays = factory.random_arrays(filters, activation, density=0.02)
     factory.write_keras(path, arrays, whole_model=False, front=[])
     return arrays
@@ -271,7 +271,7 @@ def test_openl3_models_are_named_by_their_file(tmp_path, capsys):
     assert load_model(tmp_path / "out.npz").dim == 6144 and load_model(tmp_path / "out.npz", 512).dim == 512
 
 
-def test_an_openl3_file_without_a_telling_name(tmp_path, capsys):
+def test_an_openl3_file_whose_name_does_not_give_the_model(tmp_path, capsys):
     path = tmp_path / "weights.h5"
     openl3_file(path)
     assert convert_weights.main([str(path), "-o", str(tmp_path / "out.npz")]) == 1
@@ -283,22 +283,22 @@ def test_an_openl3_file_without_a_telling_name(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("filters, activation", [(SEA_64, "linear"), (RELEASED["sea-512"].filters, "relu")])
-def test_another_network_is_not_openl3s(tmp_path, capsys, filters, activation):
+def test_a_file_named_like_openl3s_with_another_network_is_refused(tmp_path, capsys, filters, activation):
     path = tmp_path / "openl3_audio_mel256_music-v0_4_0.h5"
     openl3_file(path, filters, activation)
     assert convert_weights.main([str(path), "-o", str(tmp_path / "out.npz")]) == 1
     assert "expected" in capsys.readouterr().err and not (tmp_path / "out.npz").exists()
 
 
-def test_the_kernels_are_those_of_a_periodic_hann_window():
-    """By the transform of impulses: each column of the kernels is one frequency."""
+def test_the_dft_kernels_have_a_periodic_hann_window():
+    """The transform of impulses gives the kernels: each of their columns is one frequency."""
     for n_fft in (16, 1024):
         real, imaginary = dft_kernels(n_fft)
         expected = np.fft.rfft(np.eye(n_fft) * hann_window(n_fft))
         np.testing.assert_allclose(real + 1j * imaginary, expected, atol=1e-12)
 
 
-def test_the_name_decides_where_the_file_name_does_not():
+def test_the_option_name_decides_if_the_file_name_does_not():
     assert recognise_openl3("a.h5", "openl3-mel128-music", "a.h5") == "openl3-mel128-music"
     with pytest.raises(EdgeL3Error, match="found 'a.h5'; pass --name"):
         recognise_openl3("a.h5", "sea-64", "a.h5")

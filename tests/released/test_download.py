@@ -22,7 +22,7 @@ def running():
 
 @pytest.fixture
 def served(running, monkeypatch):
-    """The server, before its first request. There are no proxies, and almost no waiting between tries."""
+    """Clear the server's requests, remove proxies, and make the waiting between tries short."""
     running.requests.clear()
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

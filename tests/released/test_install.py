@@ -24,7 +24,7 @@ FILE = "edgel3_sea_ust_audio_emb_64.h5.gz"
 
 
 def pin(monkeypatch, content):
-    """Make a file the released one of `sea-64`."""
+    """Let a file count as the released one of `sea-64`."""
     monkeypatch.setitem(RELEASED, "sea-64", RELEASED["sea-64"]._replace(git_blob_sha1=git_blob_sha1(content)))
 
 
@@ -35,7 +35,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def running(arrays, tmp_path_factory):
-    """A server of a file that stands for the released one of `sea-64`."""
+    """Serve a file that stands for the released one of `sea-64`."""
     path = tmp_path_factory.mktemp("keras") / "a.h5"
     factory.write_keras(path, arrays)
     with server.serve(gzip.compress(path.read_bytes(), 1, mtime=0)) as state:
@@ -44,7 +44,7 @@ def running(arrays, tmp_path_factory):
 
 @pytest.fixture
 def served(running, tmp_path, monkeypatch):
-    """The server, before its first request; its file counts as the released one of `sea-64`. No model is installed."""
+    """Clear the server's requests, and let its file count as the released one of `sea-64`; no model is installed."""
     running.requests.clear()
     running.asked.clear()
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -58,7 +58,7 @@ def served(running, tmp_path, monkeypatch):
 
 @pytest.fixture
 def source(served, tmp_path):
-    """The file as it is downloaded, alone in a directory."""
+    """Write the file, as it is downloaded, into a directory of its own; return its path."""
     path = tmp_path / "downloads" / FILE
     path.parent.mkdir()
     path.write_bytes(served.content)
@@ -108,7 +108,7 @@ def test_a_failure_leaves_no_trace_and_does_not_harm_the_next_try(served, arrays
     monkeypatch.setattr(download, "TIMEOUT", 0.2 if how in ("stalled", "silent") else patience)
     monkeypatch.setattr(download, "TRIES", 3)
     directory = Path(os.environ["XDG_DATA_HOME"], "edgel3_np")
-    if before:  # another model of that name
+    if before:  # another model has that name
         directory.mkdir(parents=True)
         save_weights(directory / "sea-64.npz", factory.random_weights(name="other"))
     held = [path.read_bytes() for path in directory.glob("*")]
@@ -199,7 +199,7 @@ def test_nowhere_to_install(source, monkeypatch):
 
 
 def test_directories_that_cannot_be_written(served, source, tmp_path, monkeypatch):
-    """This is found before anything is downloaded."""
+    """The check comes before anything is downloaded."""
     for place in (source, source / "sub", Path("/proc/none")) if sys.platform == "linux" else (source,):
         with pytest.raises(EdgeL3Error, match="cannot be written: .*--to"):
             install("sea-64", url=f"{served.url}/good", directory=place)
@@ -238,6 +238,6 @@ def test_the_public_module():
 
 
 def test_a_file_of_the_release(shared, tmp_path):
-    """The one released file in the reference material, unchanged, with the hash of the registry."""
+    """The reference material has one released file, unchanged, with the hash of the registry."""
     path = install("sea-64", source=shared / "weights", directory=tmp_path)
     assert sum(np.count_nonzero(kernel.data) for kernel in load_weights(path).kernels) == 396_576

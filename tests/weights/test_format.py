@@ -35,7 +35,7 @@ def test_dense_to_sparse_and_back_is_exact(channels, filters, density, seed):
     assert len(matrix.data) == np.count_nonzero(kernel)
 
 
-def test_csr_is_scipys():
+def test_csr_equals_that_of_scipy():
     from scipy.sparse import csr_matrix
 
     kernel = factory.random_arrays(density=0.2)[0][3]
@@ -58,7 +58,7 @@ def test_index_types_are_the_smallest():
 
 @pytest.mark.parametrize("n_fft", [16, 256])
 def test_magnitudes_of_any_power_of_two(n_fft, tmp_path, sweep):
-    """From the shortest transform that a file may ask for; `attacks` has what is none."""
+    """16 is the shortest transform that a file may ask for; `attacks` has a length that is no power of two."""
     frontend = FrontEnd(8000, n_fft, 16, 1 + n_fft // 2, "linear", "magnitude", "valid")
     save_weights(tmp_path / "small.npz", factory.random_weights(frontend=frontend))
     embedding = load_model(tmp_path / "small.npz").embed(sweep, 8000).embedding
@@ -92,8 +92,8 @@ def test_save_and_load(activation, density):
     assert loaded.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_numpy_can_read_it():
-    """The format is plain: numpy.load needs no pickle for it."""
+def test_numpy_can_read_a_weight_file():
+    """numpy.load reads the file without pickle."""
     weights = factory.random_weights()
     with np.load(io.BytesIO(content_of(weights)), allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["conv3.data"], weights.kernels[2].data)
@@ -118,7 +118,7 @@ def test_float16_values():
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """What loading each bad file came to, in one process for all: name -> (message, growth of its peak memory)."""
+    """Load all bad files in one process; return name -> (message, growth of the peak memory)."""
     directory = tmp_path_factory.mktemp("attacks")
     good = content_of(factory.random_weights(filters=(16, 24, 16, 24, 16, 24, 16, 24)))
     (directory / "good.npz").write_bytes(good)
@@ -173,15 +173,15 @@ def test_attack_is_refused(outcomes, name):
     "name, message",
     [("a_directory", "found a directory"), ("a_fifo", "found a device, pipe"), ("nothing_there", "No such file")],
 )
-def test_what_is_no_file_is_refused(outcomes, name, message):
+def test_paths_that_are_no_regular_file_are_refused(outcomes, name, message):
     if name not in outcomes:
         pytest.skip("no FIFOs here")
     assert message in outcomes[name][0]
 
 
 @given(st.data())
-def test_damage_anywhere_is_refused_or_changes_nothing_but_values(data):
-    """Bytes changed at random: an error, or a file that still is what the format says."""
+def test_damage_anywhere_is_refused_or_changes_only_values(data):
+    """Random bytes are changed; the result is an error, or weights that still follow the format."""
     good = bytearray(content_of(factory.random_weights()))
     for _ in range(data.draw(st.integers(1, 4))):
         good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))

@@ -14,7 +14,7 @@ from edgel3_np.weights.registry import BUNDLED_SHA256, DEFAULT, RELEASED
 
 @pytest.fixture
 def weights_dirs(tmp_path, monkeypatch):
-    """Two directories on the search path; the second has another model of the first's name."""
+    """Make two directories on the search path, each with its own model named `mine`."""
     for number in (1, 2):
         directory = tmp_path / str(number)
         directory.mkdir()
@@ -47,7 +47,7 @@ def test_the_users_models_come_last(weights_dirs, monkeypatch, tmp_path):
     [
         ("linux", {}, "/home/me/.local/share/edgel3_np"),
         ("linux", {"XDG_DATA_HOME": "/data"}, "/data/edgel3_np"),
-        ("linux", {"XDG_DATA_HOME": "data"}, "/home/me/.local/share/edgel3_np"),  # must be absolute, by its definition
+        ("linux", {"XDG_DATA_HOME": "data"}, "/home/me/.local/share/edgel3_np"),  # ignored, as it is not absolute
         ("darwin", {}, "/home/me/Library/Application Support/edgel3_np"),
         ("win32", {"LOCALAPPDATA": "/c/Local"}, "/c/Local/edgel3_np"),
         ("win32", {}, "/home/me/AppData/Local/edgel3_np"),
@@ -64,7 +64,7 @@ def test_the_users_directory(monkeypatch, platform, variables, expected):
     assert directories()[-1] == expected
 
 
-def test_nobody_without_a_home_reads_models_from_where_he_happens_to_be(monkeypatch):
+def test_without_a_home_directory_no_relative_directory_is_searched(monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", "")
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert user_directory() is None
@@ -93,7 +93,7 @@ def test_a_released_model_that_is_missing_says_how_to_get_it(name, monkeypatch):
         assert part in str(caught.value)
 
 
-def test_released_names_are_upstreams(shared):
+def test_addresses_and_hashes_of_released_models_are_those_of_upstream(shared):
     files = json.loads((shared / "weights" / "upstream_files.json").read_text())["files"]
     expected = {entry["model"]: (entry["base_address"], entry["file"]) for entry in files}
     assert {name: (released.address, released.file) for name, released in RELEASED.items()} == expected
@@ -114,7 +114,7 @@ def test_without_its_weights_the_default_says_how_to_get_it(monkeypatch):
 
 
 def copy_of_the_package(folder):
-    """Copy the engine's files, without weights, into a folder; return what lists the models of the copy."""
+    """Copy the package, without weights, into a folder; return a function that lists the models of the copy."""
     import shutil
     import subprocess
 
@@ -147,7 +147,7 @@ def copy_of_the_package(folder):
     ],
 )
 def test_weights_of_another_project_are_no_models(tmp_path, cfg, expected):
-    """A copy of the package that lies beside somebody's setup.cfg and weights."""
+    """The copy of the package lies beside the setup.cfg and the weights of another project."""
     models = copy_of_the_package(tmp_path)
     (tmp_path / "weights").mkdir()
     save_weights(tmp_path / "weights" / "trap.npz", factory.random_weights())
@@ -157,7 +157,7 @@ def test_weights_of_another_project_are_no_models(tmp_path, cfg, expected):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
-def test_a_setup_cfg_that_is_no_file_does_not_block(tmp_path):
+def test_a_setup_cfg_that_is_a_fifo_does_not_block(tmp_path):
     models = copy_of_the_package(tmp_path)
     os.mkfifo(tmp_path / "setup.cfg")
     assert models() == []

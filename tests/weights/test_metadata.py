@@ -20,7 +20,7 @@ def describe(frontend=SEA, pool_grid=(1, 1), name="mine", filters=factory.SMALL,
 
 
 def read(content):
-    """Read metadata: `Metadata`, JSON as a dict, or bytes."""
+    """Read metadata that is given as `Metadata`, as a dict for JSON, or as bytes."""
     if isinstance(content, Metadata):
         content = write_metadata(content)
     elif not isinstance(content, bytes):
@@ -31,7 +31,7 @@ def read(content):
 
 
 def changed(key, value):
-    """Good metadata as a dict, with one value changed: `frontend.sr` and the like."""
+    """Return good metadata as a dict, with one value changed; a key is, for example, `frontend.sr`."""
     content = json.loads(write_metadata(describe()))
     *path, last = key.split(".")
     part = content
@@ -52,8 +52,8 @@ def test_a_pool_grid_that_is_written_is_read(frontend, pool_grid):
     assert read(describe(frontend, pool_grid)) == describe(frontend, pool_grid)
 
 
-def test_files_keep_the_words_that_they_were_written_with():
-    """Weight files of earlier versions load, and ours load there: only the names of fields are new."""
+def test_keys_and_words_in_files_do_not_change():
+    """Files of earlier versions load here, and files of this version load there: only names in the code are new."""
     content = json.loads(write_metadata(describe(OPENL3_FRONTENDS["linear"], (4, 3))))
     assert set(content) == set(KEYS)
     assert content["frontend"] == {
@@ -114,13 +114,13 @@ def test_values_out_of_bounds(key, value):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 10_000, b"null"])
-def test_what_is_no_metadata(content):
+def test_content_that_is_no_metadata(content):
     with pytest.raises(EdgeL3Error, match="here: member 'metadata'"):
         read(content or b" ")
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_that_is_missing_or_one_more(key):
+def test_a_missing_and_an_additional_key(key):
     content = json.loads(write_metadata(describe()))
     with pytest.raises(EdgeL3Error, match="expected keys"):
         read({**content, "more": 1})
@@ -131,7 +131,7 @@ def test_a_key_that_is_missing_or_one_more(key):
 
 @pytest.mark.parametrize("n_frames, pool_grid, fits", [(48, (1, 3), True), (52, (1, 3), True), (56, (1, 3), False)])
 def test_a_pool_grid_divides_the_last_map(n_frames, pool_grid, fits, sweep, tmp_path):
-    """Of 6, 6 and 7 frames: a map with an odd number of frames cannot be cut into equal pairs of them."""
+    """The last maps have 6, 6 and 7 frames, and 7 frames cannot be cut into three equal parts."""
     import edgel3_np
     from edgel3_np.weights.format import save_weights
 

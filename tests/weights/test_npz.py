@@ -1,4 +1,4 @@
-"""The archive that nobody vouches for; whole weight files, and attacks on them, are tested in `test_format`."""
+"""Tests of reading archives without trust; `test_format` tests whole weight files and attacks on them."""
 
 import io
 import warnings
@@ -42,7 +42,7 @@ def test_the_same_bytes_for_the_same_arrays(monkeypatch):
     assert contents[0] == contents[1]
 
 
-def test_numpy_reads_it():
+def test_numpy_reads_the_archive():
     content = io.BytesIO()
     write_npz(content, {"a": np.arange(5), "b": np.ones((2, 2), np.float32, order="F")})
     content.seek(0)
@@ -66,7 +66,7 @@ def test_arrays_that_are_not_as_expected(dtypes, shape, most, message):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.1e6])
-def test_values_beyond_all_weights(value):
+def test_values_that_are_too_large_for_weights(value):
     with pytest.raises(EdgeL3Error, match="expected finite values within 1e"):
         archive(x=np.array([0, value], np.float32)).read("x", "<f4", (2,))
 
@@ -86,7 +86,7 @@ def test_missing_and_unknown_members():
 def zipped(*members, method=zipfile.ZIP_STORED):
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of two members of one name
+        warnings.simplefilter("ignore")  # zipfile warns of equal names
         with zipfile.ZipFile(content, "w", method) as file:
             for name, data in members:
                 file.writestr(name, data)
@@ -103,12 +103,12 @@ def zipped(*members, method=zipfile.ZIP_STORED):
         (zipped(("a.npy", b"1" * 100), method=zipfile.ZIP_BZIP2), "member 'a': expected a stored or deflated member"),
     ],
 )
-def test_what_is_no_archive(content, message):
+def test_content_that_is_no_archive(content, message):
     with pytest.raises(EdgeL3Error, match=f"here: {message}"):
         Archive(content, "here")
 
 
-def test_memory_that_runs_out_is_not_the_files_fault(monkeypatch):
+def test_a_lack_of_memory_is_not_a_damaged_file(monkeypatch):
     found = archive(x=np.ones(4, np.float32))
 
     def fail(*_):

@@ -39,7 +39,7 @@ def test_rows_agree_with_their_names(name):
         assert row.frontend == OPENL3_FRONTENDS[name.split("-")[1]] and "_".join(name.split("-")[1:]) in row.file
 
 
-def test_files_are_different():
+def test_no_file_is_listed_twice():
     for key in ("file", "git_blob_sha1"):
         assert len({getattr(row, key) for row in RELEASED.values()}) == len(RELEASED)
 

@@ -46,7 +46,7 @@ def read_packages(path=PACKAGES):
 
 
 def fetch(package, version, folder):
-    """Download a Debian package with apt-get, from wherever that is set up to; return the path of the file."""
+    """Download a Debian package with apt-get, from its configured sources; return the path of the file."""
     found = sorted(Path(folder).glob(f"{package}_*.deb"))
     if not found:
         subprocess.run(["apt-get", "download", "-q", f"{package}={version}"], cwd=folder, check=True, stdout=sys.stderr)

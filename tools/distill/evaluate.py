@@ -1,7 +1,8 @@
 """Step 5: compare a student with the teacher on recordings that training never saw.
 
-Windows are those that `edgel3_np.embed` computes by default: hop 0.1 s, centred. Without `--student`, only the windows
-of the validation packages are computed and stored, by which the trainer follows its progress (`--cache-val`).
+Windows are those that `edgel3_np.embed` computes by default: hop 0.1 s, centred. Without `--student`, this step only
+computes and stores the windows of the validation packages, which the trainer uses to measure its progress
+(`--cache-val`).
 """
 
 import argparse

@@ -38,7 +38,7 @@ def to_weights(network, name, provenance, dtype=np.float16):
     provenance : dict
         `source` (dict of str), `license`, `citation`.
     dtype : np.float16 or np.float32
-        Of the kernels' values.
+        Type of the kernels' values.
 
     Returns
     -------

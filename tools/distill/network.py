@@ -13,7 +13,7 @@ from edgel3_np.weights.sparse import to_dense
 
 from .audio import FRONTEND
 
-LOGMEL_MEAN, LOGMEL_STD = -24.0, 19.0  # of the training windows
+LOGMEL_MEAN, LOGMEL_STD = -24.0, 19.0  # statistics of the training windows
 POOLED = (1, 3, 5)  # a 2x2 max-pool follows these convolutions
 
 

@@ -1,4 +1,4 @@
-"""Synthetic signals: sounds that recordings lack, and of which test signals consist."""
+"""Synthetic signals: sounds that recordings lack, and that test signals consist of."""
 
 import numpy as np
 

@@ -1,7 +1,8 @@
 """Step 3: train a student on the shards and prune it while it trains.
 
-`run/last.pt` holds everything that is needed to continue after an interruption, `run/best.pt` the best network with its
-final number of weights, `run/curve.tsv` the learning curve. To continue, start it again with the same arguments.
+`run/last.pt` holds everything that is needed to continue after an interruption. `run/best.pt` holds the best network
+with its final number of weights, and `run/curve.tsv` holds the learning curve. To continue, start this step again with
+the same arguments.
 """
 
 import argparse
@@ -117,7 +118,7 @@ def load_state(path, args, mean, std):
 
 
 def train_step(student, average, masks, optimiser, batch, scale, decay):
-    """Make one step of the optimiser, after which pruned weights are zero; return the loss."""
+    """Make one step of the optimiser, set pruned weights to zero, and return the loss."""
     student.train()
     student.norms[0].eval()  # its statistics are fixed; its scale and shift are trained
     x, y = batch
@@ -139,7 +140,7 @@ def train(args, pool, val, log):
     Parameters
     ----------
     args : argparse.Namespace
-        As from `parse_arguments`.
+        What `parse_arguments` returns.
     pool : Pool
     val : tuple of np.ndarray
         Log-mel spectrograms (n, 64, 50) and the teacher's embeddings (n, 64), which measure the progress.
@@ -148,7 +149,7 @@ def train(args, pool, val, log):
     Returns
     -------
     state : tuple
-        As from `new_state`.
+        The same as `new_state` returns.
     """
     args.out.mkdir(parents=True, exist_ok=True)
     last, curve = args.out / "last.pt", args.out / "curve.tsv"
