@@ -39,7 +39,8 @@ def __getattr__(name: str) -> Any:
     if find_spec(__name__ + (_LAZY[name].rpartition(".")[0] or _LAZY[name])) is None:
         raise AttributeError(f"{name} is not in this copy of edgel3_np: vendor it too (tools/vendor.py --with)")
     module = import_module(__name__ + _LAZY[name])
-    return module if name == "models" else getattr(module, name)
+    globals()[name] = module if name == "models" else getattr(module, name)
+    return globals()[name]
 
 
 def __dir__() -> "list[str]":
