@@ -1,6 +1,7 @@
 """Curves for RESULTS.md: cost against sparsity, length of audio and number of threads. compare.py uses this module."""
 
 import os
+from dataclasses import replace
 
 import networks
 import numpy as np
@@ -8,8 +9,8 @@ import numpy as np
 from edgel3_np import load_model
 from edgel3_np.diagnostics.checks import synthesise
 from edgel3_np.diagnostics.timing import measure
-from edgel3_np.network.kernels import ALGORITHMS, pack_weights, scratch_size
-from edgel3_np.network.plan import choose_microbatch, choose_pairs, estimate_cost, tiles
+from edgel3_np.network.maps import Scratch, plain_map
+from edgel3_np.network.plan import TILES, Layer, estimate_cost
 from edgel3_np.network.tape import Tape, execute
 from edgel3_np.network.threads import one_blas_thread
 
@@ -25,19 +26,27 @@ LENGTHS = (1, 2, 5, 10, 30, 60, 120)  # seconds
 ROUNDS = 5
 
 
-def time_algorithm(algorithm, shape, filters, sparsity):
+VARIANTS = [
+    ("direct", (1, 1)),
+    ("rows", (1, 1)),
+    ("sparse", (1, 1)),
+    *(("winograd", (m, m)) for m, n in TILES if m == n),
+]
+
+
+def time_algorithm(algorithm, tile, shape, filters, sparsity):
     """Return the milliseconds a window that an algorithm takes for a layer, on one thread: the best of some rounds."""
     channels, frames, columns = shape
-    microbatch = choose_microbatch([shape])
-    lanes = tiles(columns) * microbatch
+    layer = Layer("conv", algorithm, tile, shape, filters, True, False, 1 - sparsity / 100, 0.0)
     kernel = networks.random_kernel(np.random.default_rng(0), channels, filters, sparsity).astype(np.float64)
-    weights = pack_weights(algorithm, kernel, np.zeros(filters))
-    pairs = choose_pairs(channels, filters, frames, lanes)
-    x = np.random.default_rng(0).random((2 * pairs + 2, 4, channels, lanes), np.float32)
-    scratch = np.empty(scratch_size(channels, filters, lanes, pairs), np.float32)
-    tape = Tape(algorithm)
-    ALGORITHMS[algorithm](tape, weights, x, microbatch, scratch)
-    return measure(lambda: execute(tape), ROUNDS)["min"] / microbatch * frames / (2 * pairs)
+    layer = replace(layer, weights=layer.kernel.pack(kernel, np.zeros(filters), layer))
+    x, out = layer.kernel.new_map(layer, 1), plain_map(1, frames, columns, filters)
+    x.tiles[...] = np.random.default_rng(0).random(x.tiles.shape, np.float32)
+    scratch, tape = Scratch(layer.kernel.scratch_size(layer, 1)), Tape(layer.name)
+    for first in layer.kernel.strip_starts(layer):
+        scratch.reset()
+        layer.kernel.record(tape, layer, x, out, scratch, first)
+    return measure(lambda: execute(tape), ROUNDS)["min"]
 
 
 def against_sparsity(axes):
@@ -49,22 +58,21 @@ def against_sparsity(axes):
     for axis, (name, (shape, filters)) in zip(axes.flat, SHAPES.items()):
         dense = {}
         with one_blas_thread():
-            for algorithm in ALGORITHMS:
-                sparsities = SPARSITIES if algorithm == "sparse" else (0,)
-                times = [time_algorithm(algorithm, shape, filters, sparsity) for sparsity in sparsities]
+            for algorithm, tile in VARIANTS:
                 if algorithm == "sparse":
-                    sparse = times
-                    axis.plot(SPARSITIES, times, "o-", label=algorithm)
+                    sparse = [time_algorithm(algorithm, tile, shape, filters, sparsity) for sparsity in SPARSITIES]
+                    axis.plot(SPARSITIES, sparse, "o-", label=algorithm)
                 else:
-                    dense[algorithm] = times[0]
-                    axis.axhline(times[0], label=algorithm, color=f"C{len(dense)}")
+                    label = algorithm if algorithm != "winograd" else "winograd {}x{}".format(*tile)
+                    dense[label] = time_algorithm(algorithm, tile, shape, filters, 0)
+                    axis.axhline(dense[label], label=label, color=f"C{len(dense)}")
         axis.set(title=name, xlabel="zeros, %", ylabel="ms a window", yscale="log")
         axis.legend(fontsize=8)
         best = min(dense.values())
         crossing = next((s for s, took in zip(SPARSITIES, sparse) if took < best), None)
-        model = min(estimate_cost(algorithm, shape, filters, 1.0) for algorithm in dense)
+        model = min(estimate_cost(*variant, shape, filters, 1.0) for variant in VARIANTS if variant[0] != "sparse")
         steps = np.arange(0, 100, 0.5)
-        chosen = next((s for s in steps if estimate_cost("sparse", shape, filters, 1 - s / 100) < model), None)
+        chosen = next((s for s in steps if estimate_cost("sparse", (1, 1), shape, filters, 1 - s / 100) < model), None)
         cells = ("never" if found is None else f"{found:g} %" for found in (crossing, chosen))
         yield f"| {name} | {' | '.join(cells)} |"
 

@@ -13,15 +13,13 @@ from .audio.reading import open_audio
 from .audio.resample import resample
 from .errors import EdgeL3Error
 from .features.log_mel import log_mel_spectrogram
-from .network.forward import forward, workspace
+from .network.forward import Workspace, forward
 from .network.threads import check_threads, in_order, one_blas_thread, spread
 
 if TYPE_CHECKING:  # NumPy 1.19 has no such module
     from numpy.typing import NDArray
 
-# A batch is a few microbatches, so that windows that overlap share their frames. It is smaller where windows lie far
-# apart, because the samples under a batch are in memory
-MICROBATCHES, BATCH_SAMPLES = 2, 1 << 19
+BATCH_SAMPLES = 1 << 19  # samples under a batch, at most: they are in memory; fewer windows where they lie far apart
 
 
 class Embedding(NamedTuple):
@@ -43,7 +41,7 @@ def framing_for(network, hop_size, center):
     """Check `hop_size` and `center`, and return the `Framing` for a network."""
     window, hop_size = network.frontend.sr, check_seconds("hop_size", hop_size)
     hop = hop_length(hop_size, window)
-    batch = max(1, min(MICROBATCHES * network.microbatch, BATCH_SAMPLES // hop))
+    batch = max(1, min(network.batch, BATCH_SAMPLES // hop))
     return Framing(window, hop, hop_size, window // 2 if check_bool("center", center) else 0, batch)
 
 
@@ -80,13 +78,12 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
     """
     spare = []  # workspaces that are not in use
 
-    def embed_batch(numbered):
-        number, batch = numbered
+    def embed_batch(batch):
         try:
             work = spare.pop()  # one step: threads cannot get the same one
         except IndexError:
-            work = workspace(network)
-        embedding = embed_windows(network, batch, work, framing.hop, number * framing.batch)  # (b, dim)
+            work = Workspace(network)
+        embedding = embed_windows(network, batch, work, framing.hop)  # (b, dim)
         spare.append(work)
         return embedding
 
@@ -94,12 +91,11 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
         threads = check_threads(threads, active)
         batches = windows_of(network, blocks, audio_sr, framing, stats)
         head = list(islice(batches, 2))
-        if len(head) == network.microbatch == 1:  # one window only: the threads share the strips of each layer
+        if len(head) == 1 and network.is_large:  # the threads share the strips of each layer
             with spread(threads) as apply:
-                yield embed_windows(network, head[0], workspace(network, threads), framing.hop, apply=apply)
+                yield embed_windows(network, head[0], Workspace(network, threads), framing.hop, apply)
         else:
-            threads = threads if len(head) > 1 else 1
-            yield from in_order(embed_batch, enumerate(chain(head, batches)), threads)
+            yield from in_order(embed_batch, chain(head, batches), threads if len(head) > 1 else 1)
 
 
 def windows_of(network, blocks, sr, framing, stats):
@@ -108,10 +104,10 @@ def windows_of(network, blocks, sr, framing, stats):
     return windows(mono, framing.window, framing.hop, framing.pad_left, framing.batch)
 
 
-def embed_windows(network, batch, work, hop, first=0, apply=map):
-    """Embed windows that lie `hop` samples apart and are numbered from `first` on: (b, window) -> (b, dim)."""
+def embed_windows(network, batch, work, hop, apply=map):
+    """Embed windows that lie `hop` samples apart: (b, window) -> (b, dim)."""
     log_mel = log_mel_spectrogram(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
-    embedding = forward(network, log_mel, work, apply, first)
+    embedding = forward(work, log_mel, apply)
     if not np.isfinite(embedding).all():
         raise EdgeL3Error("model: expected finite embeddings, found overflow: the weights look corrupt or untrained")
     return embedding

@@ -10,7 +10,7 @@ import numpy as np
 
 from .audio.samples import check_samples, check_sr, to_mono
 from .errors import EdgeL3Error, warn
-from .network.forward import workspace
+from .network.forward import Workspace
 from .network.threads import one_blas_thread
 from .pipeline import Embedding, SignalStats, embed_windows, framing_for, windows_of
 
@@ -68,7 +68,7 @@ class Stream:
         framing = framing_for(self._network, hop_size, center)
         self._framing = framing._replace(batch=min(framing.batch, self._network.microbatch))
         self._queue: deque[NDArray[Any]] = deque()
-        self._work, self._stats = workspace(self._network), SignalStats()
+        self._work, self._stats = Workspace(self._network), SignalStats()
         self._fed, self._given, self._ended, self._failed = 0, 0, False, False
         self._batches = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._stats)
 
@@ -164,8 +164,7 @@ class Stream:
             for batch in self._batches:
                 if batch is None:
                     break
-                first = self._given + sum(map(len, parts))
-                parts.append(embed_windows(self._network, batch, self._work, self._framing.hop, first))  # (b, dim)
+                parts.append(embed_windows(self._network, batch, self._work, self._framing.hop))  # (b, dim)
         result = self._result(parts)
         self._failed = False
         return result

@@ -9,7 +9,7 @@ import pytest
 
 import edgel3_np
 from edgel3_np import EdgeL3Warning
-from edgel3_np.network.forward import forward, workspace
+from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.weights.format import load_weights
 from edgel3_np.weights.sparse import to_dense
 
@@ -29,16 +29,16 @@ def case(request, shared, converted):
 def remember():
     """Return a `forward` that runs a network once for each different spectrogram.
 
-    Golden files of different hops share most windows. A window's embedding depends on its batch at most in its last
-    bits (test_forward.py), so this hides nothing.
+    Golden files of different hops share most windows. A window has the same bytes in any batch (test_forward.py), so
+    this hides nothing.
     """
     seen = {}
 
-    def run(network, log_mel, work, *_):
-        keys = [(network, hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in log_mel]
+    def run(work, log_mel, *_):
+        keys = [(work.network, hashlib.sha256(spectrogram.tobytes()).digest()) for spectrogram in log_mel]
         new = {key: index for index, key in enumerate(keys) if key not in seen}
         if new:
-            seen.update(zip(new, forward(network, log_mel[list(new.values())], work)))
+            seen.update(zip(new, forward(work, log_mel[list(new.values())])))
         return np.array([seen[key] for key in keys])
 
     return run
@@ -76,7 +76,7 @@ def test_equal_to_float64(case, converted):
     recordings = ["helicopter", "chirp_mono"] if name == "sea-64" else ["helicopter"]
     for recording in recordings:
         log_mel = golden[f"{recording}|melspectrogram"][:1]
-        found = forward(model.network, log_mel, workspace(model.network))[0]
+        found = forward(Workspace(model.network), log_mel)[0]
         expected = oracles.forward(log_mel[0], kernels, weights.biases, weights.norms)
         error = np.abs(found - expected).max() / np.abs(expected).max()
         print(f"{name:16} {recording:13} relative error to float64 {error:.1e}")

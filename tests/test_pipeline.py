@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import edgel3_np
 from edgel3_np import EdgeL3Error, EdgeL3Warning, Embedding, pipeline
 from edgel3_np.features.mel import mel_filterbank
-from edgel3_np.network import plan
+from edgel3_np.network import plan, winograd
 from edgel3_np.pipeline import embed_audio
 from edgel3_np.weights.registry import SEA
 
@@ -69,11 +69,11 @@ def test_file_and_array_give_the_same(small_model, sweep, tmp_path):
             assert small_model.embed(audio).embedding.tobytes() == expected
 
 
-@pytest.mark.parametrize("blocks, samples", [(1, 1 << 22), (3, 1 << 22), (2, 1), (2, 3000), (2, 9000)])
-def test_batches_do_not_change_a_bit(small_model, sweep, blocks, samples, monkeypatch):
-    """A batch is whole microbatches, or 1, 7 or 22 windows; a window keeps its place in its microbatch."""
+@pytest.mark.parametrize("batch, samples", [(1, 1 << 22), (3, 1 << 22), (16, 1), (16, 3000), (64, 9000)])
+def test_batches_do_not_change_a_bit(small_model, sweep, batch, samples, monkeypatch):
+    """A batch may have any number of windows."""
     expected = small_model.embed(sweep, 8000, hop_size=0.05).embedding.tobytes()
-    monkeypatch.setattr("edgel3_np.pipeline.MICROBATCHES", blocks)
+    monkeypatch.setattr(plan.Network, "batch", batch)
     monkeypatch.setattr("edgel3_np.pipeline.BATCH_SAMPLES", samples)
     assert small_model.embed(sweep, 8000, hop_size=0.05).embedding.tobytes() == expected
 
@@ -111,7 +111,7 @@ def test_the_number_of_windows_is_right_and_values_are_finite(small_model, n, ho
 @pytest.mark.parametrize("threads", [1, 2, 5, None])
 def test_threads_do_not_change_a_bit(small_model, sweep, threads, monkeypatch):
     expected = small_model.embed(sweep, 8000, hop_size=0.03, threads=1).embedding.tobytes()
-    monkeypatch.setattr("edgel3_np.pipeline.MICROBATCHES", 1)  # five batches
+    monkeypatch.setattr(plan.Network, "batch", 7)  # several batches
     assert small_model.embed(sweep, 8000, hop_size=0.03, threads=threads).embedding.tobytes() == expected
 
 
@@ -128,9 +128,9 @@ def test_threads_do_not_change_a_bit_of_one_batch(small_model, sweep, n, threads
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_share_the_strips_of_a_window(sweep, threads, monkeypatch):
-    """A microbatch is one window, as it is for large maps, and the recording has only this window."""
-    monkeypatch.setattr(plan, "MICROBATCH", 1)
-    monkeypatch.setattr(plan, "STRIP_FLOATS", 10_000)
+    """The network is large, and the recording has only one batch."""
+    monkeypatch.setattr(plan, "SHARED", 0.0)
+    monkeypatch.setattr(winograd, "CACHE_FLOATS", 1)
     network, spread, asked = plan.plan_network(factory.random_weights()), pipeline.spread, []
     monkeypatch.setattr(pipeline, "spread", lambda threads: asked.append(threads) or spread(threads))
     for n in (1000, 2500, 4000):  # one window, centred
@@ -255,3 +255,16 @@ def test_a_hop_of_a_billion_seconds(small_model, sweep):
 def test_loud_and_faint_audio_give_finite_numbers(small_model, sweep):
     for gain in (1e-300, 1e-12, 1e9, 1e99):
         assert np.isfinite(small_model.embed(gain * sweep, 8000).embedding).all()
+
+
+def test_the_same_second_has_the_same_bytes_wherever_it_is(small_model):
+    """In a recording, alone, and at another place of another recording."""
+    rng = np.random.default_rng(7)
+    second, before, after = rng.standard_normal(8000), rng.standard_normal(24_000), rng.standard_normal(13_000)
+    alone = small_model.embed(second, 8000, center=False).embedding[0].tobytes()
+    for start in (0, 8000, 24_000):
+        x = np.concatenate([before[:start], second, after])
+        found = small_model.embed(x, 8000, hop_size=1.0, center=False).embedding[start // 8000]
+        assert found.tobytes() == alone
+    found = small_model.embed(np.concatenate([before, second, after]), 8000, hop_size=0.1, center=False).embedding[30]
+    assert found.tobytes() == alone

@@ -143,7 +143,7 @@ def check_facts(numbers, root, name, wav, absent=(), flags=("-S", "-E"), before=
     is_whole = entry.joinpath("/".join([*name.split("."), "diagnostics"])).is_dir()
     arguments = json.dumps([name, root, str(wav), is_whole, absent, PACKAGES])
     found, modules = json.loads(start(["-c", before + PROGRAM, arguments], flags, cwd=Path(root).parent))
-    assert found == ["pico-64", edgel3_np.load_model().sha256, [True] * 5 * is_whole, *numbers]
+    assert found == ["pico-64", edgel3_np.load_model().sha256, [True] * 6 * is_whole, *numbers]
     return set(modules)
 
 

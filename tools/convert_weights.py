@@ -23,7 +23,7 @@ except ImportError:  # a checkout that has not been installed
 from edgel3_np._files import atomic
 from edgel3_np.errors import EdgeL3Error
 from edgel3_np.features.log_mel import log_mel_spectrogram
-from edgel3_np.network.forward import forward, workspace
+from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.network.plan import plan_network
 from edgel3_np.released.convert import convert_file
 from edgel3_np.weights.format import load_weights, save_weights
@@ -59,7 +59,7 @@ def rounding_error(exact, rounded):
     results = []
     for network in map(plan_network, (exact, rounded)):
         log_mel = log_mel_spectrogram(sounds, frontend, network.bands)
-        results.append(forward(network, log_mel, workspace(network)))
+        results.append(forward(Workspace(network), log_mel))
     return float((np.abs(results[1] - results[0]).max(axis=1) / np.abs(results[0]).max(axis=1)).max())
 
 

@@ -11,49 +11,50 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "layer.png"
-WINDOWS = {"a": "#2f6f9f", "b": "#c06a2b"}  # two windows, and their colours
-TILES, COLUMNS = 3, 10  # of a map; the last tile is filled up with zeros
+COLOURS = ("#2f6f9f", "#3f8f7f", "#b8862b", "#a04f6f")  # of the phases
+COLUMNS, PHASES = 10, 4  # a map that is ten columns wide, in tiles of four
 STEPS = [
-    ("strip of the map", "2 pairs + 2 rows,\n4, channels, lanes"),
-    ("transform", "sums of\nneighbours"),
-    ("products", "with the packed\nweights: most time"),
-    ("transform back", "pairs, 2, 4,\nfilters, lanes"),
-    ("max-pool, ReLU", "into the next map,\nstill in the cache"),
+    ("strip of the map", "rows under\nrows of tiles"),
+    ("1, 2: transform", "rows, then\ncolumns: points"),
+    ("3: products", "lanes x channels\ntimes packed weights"),
+    ("4: transform back", "columns, then\nrows: pixels"),
+    ("5: max-pool, ReLU", "into the next map,\nstill in the cache"),
 ]
 
 
-def cell(axes, x, y, text, colour):
-    """Draw one number of a map; zeros that fill up are grey."""
+def cell(axes, x, y, text, colour, width=1.0):
+    """Draw one pixel of a map; zeros are grey."""
     filled = text != "0"
-    axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour if filled else "0.92", alpha=0.85, edgecolor="white"))
-    axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9, color="white" if filled else "0.5")
+    axes.add_patch(Rectangle((x, y), width, 1, facecolor=colour if filled else "0.92", alpha=0.85, edgecolor="white"))
+    axes.text(x + width / 2, y + 0.5, text, ha="center", va="center", fontsize=9, color="white" if filled else "0.5")
 
 
-def draw_maps(axes):
-    """Draw one row of the maps of two windows, cut into tiles of four columns."""
-    axes.set_title("one row of two windows, a and b, cut into tiles of four columns", fontsize=10, loc="left")
-    for line, (window, colour) in enumerate(WINDOWS.items()):
-        for column in range(4 * TILES):
-            text = f"{window}{column}" if column < COLUMNS else "0"
-            cell(axes, column + 0.4 * (column // 4), -1.4 * line, text, colour)
-    for tile in range(TILES):
-        axes.text(4.4 * tile + 2, 1.35, f"tile {tile}", ha="center", fontsize=9)
-    axes.set(xlim=(-0.2, 13.2), ylim=(-1.6, 1.9))
+def draw_map(axes):
+    """Draw two rows of a map, cut into tiles of four columns, and the row of zeros above it."""
+    axes.set_title("a map: two of its rows, cut into tiles of four columns", fontsize=10, loc="left")
+    for line in range(3):
+        for column in range(PHASES * -(-COLUMNS // PHASES)):
+            text = f"{line},{column}" if line and column < COLUMNS else "0"
+            cell(axes, column + 0.4 * (column // PHASES), -1.1 * line, text, COLOURS[column % PHASES])
+    for tile in range(-(-COLUMNS // PHASES)):
+        axes.text(4.4 * tile + 2, 1.2, f"tile {tile}", ha="center", fontsize=9)
+    axes.set(xlim=(-0.2, 13.2), ylim=(-2.4, 1.7))
 
 
 def draw_memory(axes):
-    """Draw the same row as it lies in memory: column of the tile by lane."""
-    axes.set_title("the same row in memory: x[row, column of the tile, channel, lane]", fontsize=10, loc="left")
-    lanes = [(tile, window) for tile in range(TILES) for window in WINDOWS]
-    for lane, (tile, window) in enumerate(lanes):
-        axes.text(lane + 2.5, 0.25, f"lane {lane}", ha="center", fontsize=8)
-        for column in range(4):
-            number = 4 * tile + column
-            cell(axes, lane + 2, -1 - column, f"{window}{number}" if number < COLUMNS else "0", WINDOWS[window])
-    for column in range(4):
-        axes.text(1.8, -0.5 - column, f"column {column}", ha="right", va="center", fontsize=8)
-    axes.text(2, -4.6, "lane = tile * microbatch + window: the next tile of a window is two lanes on", fontsize=9)
-    axes.set(xlim=(-0.2, 13.2), ylim=(-5, 0.9))
+    """Draw the second of these rows as it lies in memory: phase by phase, all channels of a pixel side by side."""
+    axes.set_title("its last row in memory: x[window, row, phase, tile, channel]", fontsize=10, loc="left")
+    tiles = -(-COLUMNS // PHASES)
+    for phase in range(PHASES):
+        axes.text(3.25 * phase + 1.5, 1.25, f"phase {phase}", ha="center", fontsize=9)
+        for tile in range(tiles):
+            column = tile * PHASES + phase
+            text = f"2,{column}" if column < COLUMNS else "0"
+            cell(axes, 3.25 * phase + tile, 0, text, COLOURS[phase])
+    axes.text(
+        0, -0.9, "each cell is all channels of a pixel; the pixels of one phase are next to each other", fontsize=9
+    )
+    axes.set(xlim=(-0.2, 13.2), ylim=(-1.2, 1.8))
 
 
 def draw_steps(axes):
@@ -74,9 +75,9 @@ def draw_steps(axes):
 
 def main():
     """Write docs/layer.png."""
-    figure = Figure(figsize=(9, 7.6), dpi=100)
-    panels = figure.subplots(3, 1, gridspec_kw={"height_ratios": [3.2, 5.6, 2.2]})
-    for axes, draw in zip(panels, (draw_maps, draw_memory, draw_steps)):
+    figure = Figure(figsize=(9, 5.8), dpi=100)
+    panels = figure.subplots(3, 1, gridspec_kw={"height_ratios": [4.0, 2.9, 2.2]})
+    for axes, draw in zip(panels, (draw_map, draw_memory, draw_steps)):
         draw(axes)
         axes.axis("off")
     figure.tight_layout()

@@ -4,8 +4,9 @@ resampy interpolates a table of a windowed sinc linearly. To reduce the rate it 
 whole number of entries, and it keeps time as a running sum in float64. All of this is reproduced: the front end is
 logarithmic down to -80, and a more accurate sinc moves empty bands by a whole unit.
 
-For a ratio of rates p / q in lowest terms, the weights repeat every p outputs: they are a polyphase filter poly. One
-group of P outputs (a multiple of p) is a few matrix products of the bank with groups of Q inputs.
+For a ratio of rates p / q in lowest terms, the weights repeat every p outputs: they are a polyphase filter bank. A
+group is a multiple of p outputs. It is computed in parts of a few neighbouring outputs, which need nearly the same
+inputs: one matrix product for a part of many groups, without a copy of the signal.
 """
 
 from functools import lru_cache
@@ -19,12 +20,19 @@ from .framing import spans
 ZERO_CROSSINGS, ENTRIES = 64, 512  # zero crossings of one wing; table entries per crossing
 ROLLOFF, BETA = 0.9475937167399596, 14.769656459379492
 
-ROWS = 64  # groups per matrix product: fixed, so that no result depends on how the signal is cut into blocks
-MAX_BANK = (
-    1_500_000  # entries of a filter bank; a larger one (44101 Hz) is not kept: each output computes its own weights
-)
+CHUNK = 4096  # outputs that are computed at a time, about: fixed, so that no result depends on how the signal is cut
+PART = 8  # an output needs so many times as many inputs as its part has more than it
+MAX_BANK = 1_500_000  # weights of a filter bank; a larger one (44101 Hz) is not kept: each output computes its own
 MAX_DIRECT = 1 << 18  # weights that are computed at a time where no bank is kept
 MAX_DRIFT = 2.0**-17  # samples
+
+
+class _Part(NamedTuple):
+    """Some neighbouring outputs of a group."""
+
+    start: int  # number of the first input that they need, from the first one of the group on
+    columns: slice  # where they stand among all columns of the bank
+    weights: np.ndarray  # (inputs, columns)
 
 
 class _Polyphase(NamedTuple):
@@ -35,9 +43,12 @@ class _Polyphase(NamedTuple):
     left: int  # inputs that an output needs, up to and including the last one before its time
     right: int  # inputs that it needs after its time
     drifts: bool  # the running sum of time increments is not exact
-    outputs: int  # outputs of a group; without banks, outputs computed at a time
-    inputs: int  # inputs of a group
-    banks: Optional[tuple]  # matrices of shape (inputs, columns), for input groups 0, 1, ... under one output group
+    outputs: int  # outputs of a chunk
+    inputs: int  # inputs of a group; a chunk is a whole number of groups
+    groups: int  # groups of a chunk
+    strides: int  # groups that lie so far apart do not overlap in the inputs that a part needs
+    parts: Optional[tuple]  # of _Part; None where no bank is kept
+    columns: Optional[tuple]  # where values, their slopes, values from below and their slopes stand: arrays of int
 
 
 def resample(blocks, sr, target_sr):
@@ -73,7 +84,7 @@ def resample(blocks, sr, target_sr):
         yield from blocks
         return
     poly = _polyphase(sr, target_sr)
-    compute, size = (_direct, poly.outputs) if poly.banks is None else (_filter_bank, ROWS * poly.outputs)
+    compute, size = _direct if poly.parts is None else _filter_bank, poly.outputs
     ratio = float(target_sr) / sr
     time, current, done = np.zeros(1), -1, 0
     for x, number, end, ended, paused in spans(blocks, lambda number: _inputs_of(poly, number * size, size)):
@@ -93,10 +104,10 @@ def resample(blocks, sr, target_sr):
 
 def _inputs_of(poly, first, count):
     """Return the bounds of the inputs that `count` outputs from `first` on need."""
-    if poly.banks is None:
-        return _floor(poly, first) - poly.left, _floor(poly, first + count - 1) + 1 + poly.right
-    start = first // poly.outputs * poly.inputs - poly.left
-    return start, start + (count // poly.outputs + len(poly.banks) - 1) * poly.inputs
+    start = _floor(poly, first) - poly.left
+    if poly.parts is None:
+        return start, _floor(poly, first + count - 1) + 1 + poly.right
+    return start, start + (poly.groups - 1) * poly.inputs + max(part.start + len(part.weights) for part in poly.parts)
 
 
 def _floor(poly, t):
@@ -122,14 +133,18 @@ def _polyphase(sr, target_sr):
     wing = len(_table()) // int(scale * ENTRIES)
     increment = Fraction(1.0 / (float(target_sr) / sr))
     drifts = increment != 1 / ratio or increment.denominator > 1024
-    direct = max(1, MAX_DIRECT // (2 * wing))
-    poly = _Polyphase(p, q, left=wing, right=wing, drifts=drifts, outputs=direct, inputs=q, banks=None)
-    repeat = max(1, -(-wing // q), -(-32 // p))
-    groups = 1 + -(-(2 * wing + 1) // (repeat * q))
-    columns = repeat * (p + 1) * 2 if drifts else repeat * p
-    if groups * repeat * q * columns > MAX_BANK:
+    poly = _Polyphase(p, q, wing, wing, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, None, None)
+    part = max(1, 2 * wing * p // (PART * q))  # outputs
+    repeat = max(1, -(-part // p))  # a group is large enough for a part
+    if 2 * wing * (PART + 1) // PART * repeat * p * (2 if drifts else 1) > MAX_BANK:
         return poly
-    return poly._replace(outputs=repeat * p, inputs=repeat * q, banks=_banks(poly, repeat, groups))
+    parts, columns = _bank(poly, repeat, -(-repeat * p // max(1, round(repeat * p / part))))
+    strides = -(-max(len(part.weights) for part in parts) // (repeat * q))
+    groups = -(-max(1, CHUNK // (repeat * p)) // strides) * strides
+    outputs = groups * repeat * p
+    return poly._replace(
+        outputs=outputs, inputs=repeat * q, groups=groups, strides=strides, parts=parts, columns=columns
+    )
 
 
 def _weights(poly, fraction):
@@ -162,47 +177,61 @@ def _weights(poly, fraction):
     return weights
 
 
-def _banks(poly, repeat, groups):
-    """Return the filter bank as `groups` matrices of shape (repeat * q, columns).
+def _bank(poly, repeat, size):
+    """Return the filter bank of a group of `repeat * p` outputs, in parts of `size` outputs.
 
-    The columns are `repeat * p` outputs. If the running sum drifts, there follow the outputs whose time is a whole
-    number, once more with the weights just below that time, and then the slopes of all columns so far.
+    If the running sum drifts, each part has besides its outputs those whose time is a whole number once more, with the
+    weights just below that time; and then the slopes of all of them.
+
+    Returns
+    -------
+    parts : tuple of _Part
+    columns : tuple of 4 np.ndarray of int
+        Columns of the outputs, (repeat * p,), and of their slopes; of the outputs from below, (repeat,), and of theirs.
     """
-    t = np.arange(repeat * poly.p)
-    floor, fraction = t * poly.q // poly.p, (t * poly.q % poly.p) / poly.p
-    if poly.drifts:
-        whole = t[:: poly.p]
-        floor, fraction = np.append(floor, floor[whole] - 1), np.append(fraction, np.ones(len(whole)))
-    weights = _weights(poly, fraction)
-    if poly.drifts:
-        step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # the side on which the weights are continuous
-        slopes = (_weights(poly, fraction + step) - weights) / step[:, np.newaxis]
-        weights = np.concatenate((weights, slopes))
-    matrix = np.zeros((groups * repeat * poly.q, len(weights)))
-    for column, row in enumerate(weights):
-        first = floor[column % len(floor)] + 1  # input 0 of a group lies `left` inputs before its first output
-        matrix[first : first + len(row), column] = row
-    matrix.setflags(write=False)
-    return tuple(matrix.reshape(groups, repeat * poly.q, -1))
+    parts, columns, used = [], ([], [], [], []), 0
+    for first in range(0, repeat * poly.p, size):
+        t = np.arange(first, min(first + size, repeat * poly.p))
+        below = t[t % poly.p == 0] if poly.drifts else t[:0]
+        floor = np.concatenate([t * poly.q // poly.p, below * poly.q // poly.p - 1])
+        fraction = np.concatenate([(t * poly.q % poly.p) / poly.p, np.ones(len(below))])
+        weights = _weights(poly, fraction)
+        if poly.drifts:
+            step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # the side on which the weights are continuous
+            slopes = (_weights(poly, fraction + step) - weights) / step[:, np.newaxis]
+            weights = np.concatenate((weights, slopes))
+        start = int(floor.min()) + 1  # input 0 of a group lies `left` inputs before its first output
+        matrix = np.zeros((int(floor.max()) + 1 - start + weights.shape[1], len(weights)))
+        for column, row in enumerate(weights):
+            begin = floor[column % len(floor)] + 1 - start
+            matrix[begin : begin + len(row), column] = row
+        matrix.setflags(write=False)
+        parts.append(_Part(start, slice(used, used + len(weights)), matrix))
+        numbers = np.split(used + np.arange(len(weights)), [len(t), len(floor), len(floor) + len(t)])
+        for found, number in zip((columns[0], columns[2], columns[1], columns[3]), numbers):
+            found.append(number)
+        used += len(weights)
+    return tuple(parts), tuple(np.concatenate(found) for found in columns)
 
 
 def _filter_bank(poly, x, first, time):
-    """Return the outputs of `ROWS` groups, from number `first` on: shape (len(time),)."""
-    x = x.reshape(-1, poly.inputs)
-    y = sum(x[group : group + ROWS] @ matrix for group, matrix in enumerate(poly.banks))  # (ROWS, columns)
+    """Return the outputs of a chunk, from number `first` on: shape (len(time),)."""
+    y = np.empty((poly.groups // poly.strides, poly.strides, poly.parts[-1].columns.stop))  # (groups, columns)
+    step = x.itemsize * poly.inputs
+    for start, columns, weights in poly.parts:
+        shape = poly.strides, poly.groups // poly.strides, len(weights)
+        strides = step, poly.strides * step, x.itemsize
+        inputs = np.lib.stride_tricks.as_strided(x[start:], shape, strides, writeable=False)
+        np.matmul(inputs, weights, out=y[:, :, columns].swapaxes(0, 1))
+    y = y.reshape(poly.groups, -1)
     if not poly.drifts:
         return y.ravel()
     below, drift = _drift(poly, first, time)
-    values, slopes = (_pick(poly, part, below) for part in np.split(y, 2, axis=1))
-    return values + drift * slopes
-
-
-def _pick(poly, columns, below):
-    """Choose between the two columns of each whole time of a drifting bank: (ROWS, columns) -> (ROWS * outputs,)."""
-    picked, from_below = columns[:, : poly.outputs], columns[:, poly.outputs :]
-    whole = slice(None, None, poly.p)
-    picked[:, whole] = np.where(below.reshape(ROWS, -1)[:, whole], from_below, picked[:, whole])
-    return picked.ravel()
+    values, slopes, values_below, slopes_below = (y[:, columns] for columns in poly.columns)
+    whole, below = slice(None, None, poly.p), below.reshape(poly.groups, -1)[:, :: poly.p]
+    values[:, whole] = np.where(below, values_below, values[:, whole])
+    slopes[:, whole] = np.where(below, slopes_below, slopes[:, whole])
+    return values.ravel() + drift * slopes.ravel()
 
 
 def _direct(poly, x, first, time):

@@ -10,6 +10,7 @@ from .._files import read_file
 from ..errors import EdgeL3Error
 from ..features.log_mel import log_mel_spectrogram
 from ..model import build_model
+from ..network.forward import Workspace, forward
 from ..network.reference import reference_embedding
 from ..network.threads import one_blas_thread
 from ..pipeline import framing_for
@@ -23,6 +24,8 @@ FILE_SR = 44100  # Hz, of generated sound
 HOP = 0.1  # seconds
 TOLERANCE = 5e-5  # relative to the largest value of an embedding
 MAX_GOLDEN_BYTES = 1 << 16
+WINDOWS, WINDOWS_LARGE = 64, 8  # windows that are computed in batches; of a large network, whose windows take longer
+SPLITS = (1, 3, 7, 16, 64)  # sizes of batches
 
 
 class Check(NamedTuple):
@@ -60,7 +63,7 @@ def check_model(model):
     Examples
     --------
     >>> [check.ok for check in check_model("pico-64")]
-    [True, True, True, True, True]
+    [True, True, True, True, True, True]
     """
     try:
         path = find_model(model)
@@ -93,7 +96,9 @@ def _check_file(model, sha256):
 
 
 def _check_same_bytes(model):
-    """Check that an embedding has the same bytes on one thread, on two threads, and in a stream."""
+    """Check that an embedding has the same bytes in any batch, on two threads, and in a stream."""
+    windows = WINDOWS_LARGE if model.network.is_large else WINDOWS
+    yield _check_batches(model.network, windows)
     n_windows = 2 * framing_for(model.network, HOP, True).batch + 1  # both threads have work
     sound = synthesise(FILE_SR, max(1.0, HOP * n_windows))
     one, two = (model.embed(sound, FILE_SR, hop_size=HOP, threads=threads) for threads in (1, 2))
@@ -103,6 +108,22 @@ def _check_same_bytes(model):
     for what, other in (("2 threads against 1", two), ("stream against the whole", streamed)):
         same = all(a.tobytes() == b.tobytes() for a, b in zip(one, other))
         yield Check(what, same, "the same bytes" if same else f"other bytes, in {len(one.embedding)} windows")
+
+
+def _check_batches(network, windows):
+    """Check that windows have the same bytes in batches of any size."""
+    sound = synthesise(network.frontend.sr, 1.0)
+    shifted = np.stack([np.roll(sound, 97 * number) for number in range(windows)])
+    with one_blas_thread():
+        log_mel, work = log_mel_spectrogram(shifted, network.frontend, network.bands), Workspace(network)
+        results = {}
+        for size in sorted({min(size, windows) for size in SPLITS}):
+            batches = [forward(work, log_mel[start : start + size]) for start in range(0, windows, size)]
+            results[size] = np.concatenate(batches).tobytes()
+    other = [str(size) for size, result in results.items() if result != results[1]]
+    sizes = ", ".join(map(str, results))
+    found = f"other bytes in batches of {', '.join(other)}" if other else f"the same bytes in batches of {sizes}"
+    return Check("one window against many", not other, found)
 
 
 def synthesise(sr=FILE_SR, seconds=4.0):

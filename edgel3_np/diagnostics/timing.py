@@ -16,7 +16,7 @@ from ..audio.reading import open_audio
 from ..audio.resample import resample
 from ..features.log_mel import log_mel_spectrogram
 from ..model import build_model, load_model
-from ..network.forward import forward, workspace
+from ..network.forward import Workspace, forward
 from ..network.plan import operations
 from ..network.tape import execute
 from ..network.threads import one_blas_thread
@@ -126,25 +126,36 @@ def time_layers(network, repeats):
         `measured` microseconds a window; GFLOP/s, `effective` (operations of the dense convolution) and `real`
         (operations of the products computed).
     """
-    work, rows = workspace(network), []
-    for layer, x, (tape,) in zip(network.layers, work.maps, work.tapes):
-        x[...] = np.random.default_rng(0).random(x.shape, np.float32)
-        milliseconds = measure(lambda tape=tape: execute(tape), repeats)["median"]
-        measured = 1e3 * milliseconds / network.microbatch  # microseconds a window
-        rows.append(
-            {
-                "layer": layer.name,
-                "map": layer.shape,
-                "filters": layer.filters,
-                "density": 100 * layer.density,
-                "algorithm": layer.algorithm,
-                "estimated": layer.cost,
-                "measured": measured,
-                "effective": layer.operations / measured / 1e3,
-                "real": operations(layer.algorithm, layer.shape, layer.filters, layer.density) / measured / 1e3,
-            }
-        )
-    return rows
+    work, sums = Workspace(network), {}
+    work.log_mel[...] = -40.0
+    steps = [*(tapes for window in range(network.microbatch) for tapes in work.early(window))]
+    steps += work.late(network.microbatch)
+    for _ in range(repeats + 1):  # in the order of a forward pass, so that weights come from where they do then
+        took = dict.fromkeys((layer.name for layer in network.layers), 0.0)
+        for (tape,) in steps:
+            start = time.perf_counter()
+            execute(tape)
+            if tape.layer in took:
+                took[tape.layer] += 1e6 * (time.perf_counter() - start) / network.microbatch
+        for name, microseconds in took.items():
+            sums.setdefault(name, []).append(microseconds)
+    return [_describe_layer(layer, statistics.median(sums[layer.name][1:])) for layer in network.layers]
+
+
+def _describe_layer(layer, measured):
+    """Return a row of `time_layers`; `measured` is in microseconds a window."""
+    products = operations(layer.algorithm, layer.tile, layer.shape, layer.filters, layer.density)
+    return {
+        "layer": layer.name,
+        "map": layer.shape,
+        "filters": layer.filters,
+        "density": 100 * layer.density,
+        "algorithm": layer.algorithm + (" {}x{}".format(*layer.tile) if layer.algorithm == "winograd" else ""),
+        "estimated": layer.cost,
+        "measured": measured,
+        "effective": layer.operations / measured / 1e3,
+        "real": products / measured / 1e3,
+    }
 
 
 def _write_sweep(path, network):
@@ -175,16 +186,17 @@ def _read(audio):
 
 
 def _time_window(network, repeats):
-    """Time the front end and the network on one thread: a microbatch, divided by its windows."""
+    """Time the front end and the network on one thread: one window alone, and each window of a microbatch."""
     windows = np.tile(synthesise(network.frontend.sr, 1.0), (network.microbatch, 1))
-    log_mel, work = log_mel_spectrogram(windows, network.frontend, network.bands), workspace(network)
+    log_mel, work = log_mel_spectrogram(windows, network.frontend, network.bands), Workspace(network)
     functions = {
-        "front end": lambda: log_mel_spectrogram(windows, network.frontend, network.bands),
-        "network": lambda: forward(network, log_mel, work),
+        "front end": (lambda: log_mel_spectrogram(windows, network.frontend, network.bands), len(windows)),
+        "network, one window alone": (lambda: forward(work, log_mel[:1]), 1),
+        "network, in a batch": (lambda: forward(work, log_mel), len(windows)),
     }
     return {
-        name: {"unit": "window", **_divide(measure(function, repeats), network.microbatch)}
-        for name, function in functions.items()
+        name: {"unit": "window", **_divide(measure(function, repeats), count)}
+        for name, (function, count) in functions.items()
     }
 
 

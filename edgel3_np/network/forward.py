@@ -1,160 +1,129 @@
 """The forward pass: from log-mel spectrograms to embeddings, layer by layer, strip by strip."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from .kernels import ALGORITHMS, scratch_size
-from .plan import tiles
+from .maps import Scratch, embed_maxima, plain_map, zeros
+from .rows import GAP, shift
 from .tape import Tape, execute
 
 
-class Workspace(NamedTuple):
-    """The buffers of a forward pass and the calls on them. One forward pass at a time may use it."""
+class Workspace:
+    """The buffers of a forward pass, and the calls on them. One forward pass at a time may use it.
 
-    maps: tuple  # of each layer: (rows, 4, channels, tiles * microbatch), as `kernels` describes them, in two buffers
-    tapes: tuple  # of each layer: a tape for each thread, with the steps of its strips
-    maxima: np.ndarray  # (pairs, filters, tiles, microbatch): maxima of the last map, of two rows by four columns
-
-
-def workspace(network, threads=1):
-    """Allocate the buffers and record the steps of a forward pass, so that so many threads can share each layer."""
-    shapes, sizes = [], []
-    for layer in network.layers:
-        channels, frames, columns = layer.shape
-        lanes = tiles(columns) * network.microbatch
-        shapes.append((frames + frames % 2 + 2, 4, channels, lanes))  # an even number of rows, and one above and below
-        sizes.append(scratch_size(channels, layer.filters, lanes, layer.pairs))
-    scratch = [np.empty(max(sizes), np.float32) for _ in range(threads)]
-    # a layer reads one buffer and writes the other
-    buffers = [np.empty(max(map(np.prod, shapes[parity::2])), np.float32) for parity in range(2)]
-    maps = [buffers[number % 2][: np.prod(shape)].reshape(shape) for number, shape in enumerate(shapes)]
-    last = network.layers[-1]
-    maxima = np.empty((-(-last.shape[1] // 2), last.filters, tiles(last.shape[2]), network.microbatch), np.float32)
-    tapes = []
-    for number, (layer, x) in enumerate(zip(network.layers, maps)):
-        shares = [Tape(layer.name) for _ in range(threads)]
-        if layer is not last:
-            out, (_, frames, _) = maps[number + 1], network.layers[number + 1].shape
-            shares[0].copy(0.0, out=out[:1])
-            shares[0].copy(0.0, out=out[1 + frames :])
-        for index, start in enumerate(strip_starts(layer)):
-            tape, space = shares[index % threads], scratch[index % threads]
-            if layer is last:
-                last_strip(tape, layer, x, network.microbatch, maxima, space, start)
-            else:
-                strip(tape, layer, x, network.microbatch, out, space, start)
-        tapes.append([tape for tape in shares if tape.calls])
-    return Workspace(tuple(maps), tuple(tapes), maxima)
-
-
-def forward(network, log_mel, work, apply=map, first=0):
-    """Compute the embeddings of a batch of spectrograms.
-
-    Windows are computed in microbatches of one size, the ends filled up, each at the place that its number in the
-    signal gives it, because products round the columns at their edges differently from those within. So an embedding
-    has the same bytes in any batch.
+    Layers before `network.late` go window by window, so that their maps stay in the cache. The others take up to
+    `network.microbatch` windows at once, so that each weight is read once for all of them. Tapes are recorded when they
+    are first needed.
 
     Parameters
     ----------
     network : Network
-    log_mel : np.ndarray [shape=(b, n_mels, n_frames), float32]
+    threads : int > 0
+        Threads that share the strips of a layer.
+    """
+
+    def __init__(self, network, threads=1):
+        layers, late, windows = network.layers, network.late, network.microbatch
+        counts = [1 if number < late else windows for number in range(len(layers))]
+        sizes = [layer.kernel.scratch_size(layer, count) for layer, count in zip(layers, counts)]
+        last = layers[-1]
+        self.network = network
+        self.maps = [layer.kernel.new_map(layer, count) for layer, count in zip(layers, counts)]
+        self.maps.append(plain_map(windows, *last.shape[1:], last.filters))
+        self.scratch = [Scratch(max(sizes)) for _ in range(threads)]
+        self.log_mel = zeros(1, network.frontend.n_mels, network.frontend.n_frames)
+        self.embedding = np.empty((windows, network.dim), np.float32)
+        self._early, self._late = {}, {}
+
+    def early(self, window):
+        """Return the tapes that take `log_mel` to the place of a window in the first late map, layer by layer."""
+        if window not in self._early:
+            maps = [*self.maps[: self.network.late], self.maps[self.network.late].part(slice(window, window + 1))]
+            tapes = [_record_layer(*step, self.scratch) for step in zip(self.network.layers, maps, maps[1:])]
+            self._early[window] = [[_record_input(self.network, self.log_mel, maps[0])], *tapes]
+        return self._early[window]
+
+    def late(self, windows):
+        """Return the tapes that take the first so many places of the first late map to `embedding`, layer by layer."""
+        if windows not in self._late:
+            late, part = self.network.late, slice(windows)
+            maps = [x.part(part) for x in self.maps[late:]]
+            tapes = [_record_layer(*step, self.scratch) for step in zip(self.network.layers[late:], maps, maps[1:])]
+            self._late[windows] = [*tapes, [_record_embedding(self.network, maps[-1], self.embedding[part])]]
+        return self._late[windows]
+
+
+def _record_input(network, log_mel, x):
+    """Record the batch norm of the input, and its way into the first map."""
+    tape = Tape("input")
+    tape.multiply(log_mel, network.scale, out=log_mel)
+    tape.add(log_mel, network.shift, out=log_mel)
+    if x.layout == "shifted":
+        b, n_mels, n_frames = log_mel.shape
+        y = zeros(b, n_frames, 1, n_mels + GAP)
+        tape.copy(log_mel.swapaxes(1, 2), out=y[:, :, 0, :n_mels])
+        shift(tape, y, x.array)
+    else:
+        for phase in range(x.phases):
+            columns = log_mel[:, phase :: x.phases].swapaxes(1, 2)  # (1, n_frames, columns)
+            tape.copy(columns, out=x.tiles[:, :, phase, : columns.shape[2], 0])
+    return tape
+
+
+def _record_layer(layer, x, out, scratch):
+    """Record a layer: a tape for each thread, with the strips that it takes."""
+    tapes = [Tape(layer.name) for _ in scratch]
+    for index, first in enumerate(layer.kernel.strip_starts(layer)):
+        thread = index % len(scratch)
+        scratch[thread].reset()
+        layer.kernel.record(tapes[thread], layer, x, out, scratch[thread], first)
+    return [tape for tape in tapes if tape.calls]
+
+
+def _record_embedding(network, last, embedding):
+    """Record the maxima of the last map, (windows, height, width, filters), into `embedding` (windows, dim)."""
+    (mel, time), (windows, _, width, filters) = network.pool_grid, last.array.shape
+    tape = Tape("embedding")
+    cells = np.empty((windows, time, width * filters), np.float32)
+    maxima = np.empty((windows, time, mel, filters), np.float32)
+    embed_maxima(tape, last, network.layers[-1].relu, network.pool_grid, cells, maxima)
+    tape.copy(maxima.swapaxes(1, 2), out=embedding.reshape(windows, mel, time, filters))
+    return tape
+
+
+def forward(work, log_mel, apply=map):
+    """Compute the embeddings of a batch of spectrograms.
+
+    Every product and sum belongs to one window, and one window alone determines its shape. So an embedding has the same
+    bytes in any batch, on any number of threads, with any BLAS that computes the same product the same way twice.
+
+    Parameters
+    ----------
     work : Workspace
+    log_mel : np.ndarray [shape=(b, n_mels, n_frames), float32]
     apply : callable
         A function like `map`; it applies `execute` to the tapes of a layer.
-    first : int >= 0
-        Number of the first of these windows in its signal.
 
     Returns
     -------
     embedding : np.ndarray [shape=(b, dim), float32]
     """
-    embedding = np.empty((len(log_mel), network.dim), np.float32)
-    for start in range(-(first % network.microbatch), len(log_mel), network.microbatch):
-        place, part = max(-start, 0), slice(max(start, 0), start + network.microbatch)
-        windows = log_mel[part]
-        pack_input(work.maps[0], windows * network.scale + network.shift, network.microbatch, place)
-        for tapes in work.tapes:
-            for _ in apply(execute, tapes):
-                pass
-        embedding[part] = grid_max_pool(network, work.maxima)[place : place + len(windows)]
+    embedding, start = np.empty((len(log_mel), work.network.dim), np.float32), 0
+    while start < len(log_mel):
+        windows = work.network.microbatch if start + work.network.microbatch <= len(log_mel) else 1
+        for window in range(windows):
+            work.log_mel[0] = log_mel[start + window]
+            _execute(work.early(window), apply)
+        _execute(work.late(windows), apply)
+        embedding[start : start + windows] = work.embedding[:windows]
+        start += windows
     return embedding
 
 
-def pack_input(x, log_mel, microbatch, place=0):
-    """Write spectrograms (b, n_mels, n_frames) into the first map, from a place on; the rest of it becomes zero."""
-    b, columns, frames = log_mel.shape
-    rows = np.zeros((frames, 4 * tiles(columns), microbatch), np.float32)
-    rows[:, :columns, place : place + b] = log_mel.transpose(2, 1, 0)
-    x[0], x[1 + frames :] = 0.0, 0.0
-    inner = x[1 : 1 + frames, :, 0].reshape(frames, 4, -1, microbatch)  # (frames, 4, tiles, microbatch)
-    inner[...] = rows.reshape(frames, -1, 4, microbatch).swapaxes(1, 2)
-
-
-def grid_max_pool(network, maxima):
-    """Take the maximum of each part of the last map: -> (microbatch, dim)."""
-    bands, times = network.pool_grid
-    pairs, filters, columns, microbatch = maxima.shape
-    parts = maxima.reshape(times, pairs // times, filters, bands, columns // bands, microbatch).max(axis=(1, 4))
-    return parts.transpose(3, 2, 0, 1).reshape(microbatch, -1)  # (microbatch, mel * time * filters)
-
-
-def strip_starts(layer):
-    """Return the first row of each strip of a layer."""
-    return range(0, _needed_rows(layer), 2 * layer.pairs)
-
-
-def _needed_rows(layer):
-    """Return how many rows of a layer's map are needed: all, but an odd last one if a pool follows."""
-    _, frames, _ = layer.shape
-    return frames // 2 * 2 if layer.pool else frames
-
-
-def strip(tape, layer, x, microbatch, out, scratch, start):
-    """Record one layer on a strip of its map `x`; it writes into the next map, `out`."""
-    _, frames, columns = layer.shape
-    y = _convolve(tape, layer, x, microbatch, scratch, start)  # (pairs, 2, 4, filters, lanes)
-    pairs = len(y)
-    if layer.pool:
-        columns = columns // 2
-        rows = out[1 + start // 2 : 1 + start // 2 + pairs]  # (pairs, 4, filters, lanes)
-        tape.maximum(y[:, 0], y[:, 1], out=y[:, 0])
-        y = y[:, 0]  # (pairs, 4, filters, lanes)
-        tape.maximum(y[:, ::2], y[:, 1::2], out=y[:, ::2])
-        y = y[:, ::2]  # (pairs, 2, filters, lanes): half a tile of the next map
-        y, to = (part.reshape(*part.shape[:3], -1, microbatch) for part in (y, rows))
-        for half in range(2):
-            source = y[:, :, :, half::2][:, :, :, : to.shape[3]]  # every other tile
-            tape.relu(source, out=to[:, 2 * half : 2 * half + 2, :, : source.shape[3]])
-    else:
-        rows = out[1 + start : 1 + start + 2 * pairs]  # (2 * pairs, 4, filters, lanes)
-        tape.relu(y, out=rows.reshape(y.shape))
-        if frames - start < len(rows):
-            tape.copy(0.0, out=rows[frames - start :])  # the map has an odd number of rows
-    for column in range(columns, 4 * tiles(columns)):  # the last tile is not full
-        tape.copy(0.0, out=rows[:, column % 4, :, column // 4 * microbatch :])
-
-
-def last_strip(tape, layer, x, microbatch, maxima, scratch, start):
-    """Record the last layer on a strip; it writes maxima into `maxima` (pairs, filters, tiles, microbatch)."""
-    _, frames, columns = layer.shape
-    y = _convolve(tape, layer, x, microbatch, scratch, start)  # (pairs, 2, 4, filters, lanes)
-    if (frames - start) // 2 < len(y):
-        tape.copy(-np.inf, out=y[-1, 1])  # the map has an odd number of rows
-    for column in range(columns, 4 * tiles(columns)):  # the last tile is not full
-        tape.copy(-np.inf, out=y[:, :, column % 4, :, column // 4 * microbatch :])
-    tape.maximum(y[:, 0], y[:, 1], out=y[:, 0])
-    y = y[:, 0]  # (pairs, 4, filters, lanes)
-    tape.maximum(y[:, :2], y[:, 2:], out=y[:, :2])
-    part = maxima[start // 2 : start // 2 + len(y)]
-    part = part.reshape(*part.shape[:2], -1)  # (pairs, filters, lanes)
-    tape.maximum(y[:, 0], y[:, 1], out=part)
-    if layer.relu:
-        tape.relu(part, out=part)
-
-
-def _convolve(tape, layer, x, microbatch, scratch, start):
-    """Record the convolution of a strip; return its result, (pairs, 2, 4, filters, lanes)."""
-    pairs = min(layer.pairs, (_needed_rows(layer) - start + 1) // 2)
-    rows = x[start : start + 2 * pairs + 2]
-    return ALGORITHMS[layer.algorithm](tape, layer.weights, rows, microbatch, scratch)
+def _execute(layers, apply):
+    """Execute the tapes of each layer, after those of the layer before."""
+    for tapes in layers:
+        if len(tapes) == 1:
+            execute(tapes[0])
+        else:
+            for _ in apply(execute, tapes):
+                pass

@@ -1,6 +1,6 @@
-"""Plan a network: fold its batch norms, and choose the fastest algorithm and sizes for each layer."""
+"""Plan a network: fold its batch norms, and choose the algorithm and the tiles of each layer that should be fastest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,21 @@ from ..features.frontend import FrontEnd
 from ..features.mel import mel_bands, mel_filterbank
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
 from ..weights.sparse import to_dense
-from .kernels import ALGORITHMS, pack_weights
+from .kernels import ALGORITHMS
 from .threads import one_blas_thread
 
-# The cost model: what one thread does in a microsecond, as measured with AVX2 (see benchmarks/RESULTS.md). Nothing is
-# timed when a model is loaded: it gets the same algorithms, and so gives the same bytes, every time.
-DENSE_RATE, DENSE_HALF = 80e3, 20  # FLOP of a product with a long inner dimension; the inner length that reaches half
-SPARSE_RATE = 6.5e3  # FLOP of a sparse product
-MATMUL_RATE, ADD_RATE, COPY_RATE = 1.8e3, 3.0e3, 1.8e3  # floats out of a small constant product, an addition, a copy
-LANES, MICROBATCH = 32, 16  # windows are computed together until the narrowest map has so many lanes; at most so many
-MICROBATCH_FLOATS = 1 << 21  # floats of the largest map of a microbatch, at most
-STRIP_FLOATS, STRIP_LANES = 1 << 20, 64  # floats of one step, which should stay in the cache; columns of a product
+# The cost model: what one thread does in a microsecond, as measured with AVX-512 (see benchmarks/RESULTS.md). Nothing
+# is timed when a model is loaded, so a model has the same algorithms, and gives the same bytes, every time.
+PRODUCT_RATE, LANES_HALF = 150e3, 1.5  # FLOP of products in the cache; lanes of a product that reaches half of it
+DIRECT_RATE = 110e3  # FLOP of products that read all neighbours
+SPARSE_RATE = 13e3  # FLOP of sparse products
+MOVE_RATE, GATHER_RATE = 4e3, 2e3  # floats out of a transform, a sum or a maximum; floats gathered by im2col
+WEIGHT_RATE = 8e3  # floats of weights that are read for each window
+CALL, PRODUCT = 1.0, 0.15  # a NumPy call; one product of a batch of them
+MICROBATCH, MICROBATCH_FLOATS = 8, 3 << 20  # windows that late layers compute together; floats of their largest map
+SHARED = 10e3  # microseconds of work that are worth sharing between threads
+LATE = 5  # a layer is late if its weights are so many times as large as its map
+TILES = ((2, 2), (3, 2), (2, 4), (3, 4), (4, 4), (6, 4), (4, 6), (5, 6), (6, 6))  # of winograd: rows, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,32 +37,42 @@ class Layer:
         `conv1` ... `conv8`.
     algorithm : str
         A key of `kernels.ALGORITHMS`.
-    weights : tuple of np.ndarray, np.ndarray or csr_matrix
-        From `kernels.pack_weights`, with bias and batch norm.
-    relu : bool
-    pool : bool
-        A 2x2 max-pool of stride 2 follows; odd edges are dropped.
+    tile : tuple of int (rows, columns)
+        Pixels that `winograd` computes together; (1, 1) for the others.
     shape : tuple
         (channels, frames, columns) of the map that comes in.
     filters : int
-    pairs : int
-        Pairs of rows that are computed at a time.
+    relu : bool
+    pool : bool
+        A 2x2 max-pool of stride 2 follows; odd edges are dropped.
     density : float
         Share of the weights that are not zero, 0 to 1.
     cost : float
         Time that the cost model expects, in microseconds a window on one thread.
+    weights : tuple of np.ndarray, np.ndarray or tuple of csr_matrix
+        As the algorithm's `pack` returns them, with bias and batch norm.
     """
 
     name: str
     algorithm: str
-    weights: Any
-    relu: bool
-    pool: bool
+    tile: tuple
     shape: tuple
     filters: int
-    pairs: int
+    relu: bool
+    pool: bool
     density: float
     cost: float
+    weights: Any = None
+
+    @property
+    def kernel(self):
+        """The algorithm's module."""
+        return ALGORITHMS[self.algorithm]
+
+    @property
+    def group(self):
+        """Rows of points that `winograd` computes at a time: as many as stay in the cache."""
+        return self.kernel.choose_group(self)
 
     @property
     def operations(self):
@@ -79,8 +93,11 @@ class Network:
     scale, shift : np.float32
         Batch norm of the input. It is not folded into the first convolution, whose zero padding comes after it.
     layers : tuple of Layer
+    late : int
+        Number of the first layer, from 0 on, that computes a microbatch of windows together; those before go window by
+        window. It decides about speed only.
     microbatch : int
-        Windows that are computed together.
+        Windows that late layers compute together.
     pool_grid : tuple of int (mel, time)
         Parts of the last map whose maxima are the embedding.
     """
@@ -90,6 +107,7 @@ class Network:
     scale: np.float32
     shift: np.float32
     layers: tuple
+    late: int
     microbatch: int
     pool_grid: tuple
 
@@ -97,6 +115,16 @@ class Network:
     def dim(self):
         """Length of an embedding."""
         return self.layers[-1].filters * self.pool_grid[0] * self.pool_grid[1]
+
+    @property
+    def batch(self):
+        """Windows that go through the pipeline together: of small networks two microbatches, which share frames."""
+        return self.microbatch if self.is_large else 2 * self.microbatch
+
+    @property
+    def is_large(self):
+        """Whether one window is work enough for several threads."""
+        return sum(layer.cost for layer in self.layers) > SHARED
 
 
 def plan_network(weights, dim=None):
@@ -119,34 +147,81 @@ def plan_network(weights, dim=None):
     frontend = weights.frontend
     bands = mel_bands(mel_filterbank(frontend) if weights.mel is None else weights.mel)
     scale, shift = _affine(weights.norms[0])
-    shapes = _shapes(frontend, weights.filters)
-    microbatch = choose_microbatch(shapes)
     with one_blas_thread():  # products of weights must not depend on the number of threads either
-        layers = tuple(
-            _plan_layer(weights, number, shape, kernel, bias, microbatch)
-            for number, (shape, (kernel, bias)) in enumerate(zip(shapes, fold_batch_norms(weights)), 1)
-        )
+        layers = [
+            replace(layer, weights=layer.kernel.pack(kernel, bias, layer))
+            for layer, (kernel, bias) in zip(choose_layers(weights), fold_batch_norms(weights))
+        ]
+    for layer in layers:
+        _freeze(layer.weights)
+    late = choose_late(layers)
+    largest = max([MICROBATCH_FLOATS // MICROBATCH, *(np.prod(layer.shape) for layer in layers[late:])])
     pool_grid = (1, 1) if dim == weights.filters[-1] else weights.pool_grid
-    return Network(frontend, bands, np.float32(scale[0]), np.float32(shift[0]), layers, microbatch, pool_grid)
-
-
-def _plan_layer(weights, number, shape, kernel, bias, microbatch):
-    channels, filters = kernel.shape[2:]
-    density = len(weights.kernels[number - 1].data) / kernel.size
-    costs = {algorithm: estimate_cost(algorithm, shape, filters, density) for algorithm in ALGORITHMS}
-    algorithm = min(costs, key=costs.get)
-    return Layer(
-        name=f"conv{number}",
-        algorithm=algorithm,
-        weights=pack_weights(algorithm, kernel, bias),
-        relu=number < len(weights.norms),
-        pool=number in POOLED,
-        shape=shape,
-        filters=filters,
-        pairs=choose_pairs(channels, filters, shape[1], tiles(shape[2]) * microbatch),
-        density=density,
-        cost=costs[algorithm],
+    return Network(
+        frontend,
+        bands,
+        np.float32(scale[0]),
+        np.float32(shift[0]),
+        tuple(layers),
+        late,
+        max(1, int(MICROBATCH_FLOATS // largest)) if late < len(layers) else 1,
+        pool_grid,
     )
+
+
+def _freeze(weights):
+    """Make packed weights read-only."""
+    if isinstance(weights, tuple):
+        for part in weights:
+            _freeze(part)
+    elif isinstance(weights, np.ndarray):
+        weights.setflags(write=False)
+    else:  # a sparse matrix
+        _freeze((weights.data, weights.indices, weights.indptr))
+
+
+def choose_layers(weights):
+    """Choose the algorithm of each layer: `rows` for none or some of the first, then the cheapest for each.
+
+    Parameters
+    ----------
+    weights : Weights
+
+    Returns
+    -------
+    layers : list of Layer
+        Without weights.
+    """
+    shapes, options = _shapes(weights.frontend, weights.filters), []
+    for number, (csr, shape) in enumerate(zip(weights.kernels, shapes), 1):
+        density = len(csr.data) / (csr.shape[0] * csr.shape[1])
+        common = {"shape": shape, "filters": csr.shape[1], "pool": number in POOLED, "density": density}
+        common.update(name=f"conv{number}", relu=number < len(weights.norms))
+        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1)), *(("winograd", tile) for tile in TILES)]
+        options.append(
+            [
+                Layer(
+                    algorithm=algorithm,
+                    tile=tile,
+                    cost=estimate_cost(algorithm, tile, shape, csr.shape[1], density),
+                    **common,
+                )
+                for algorithm, tile in candidates
+                if algorithm != "winograd" or number not in POOLED or tile[0] % 2 == 0
+            ]
+        )
+    best = [min(candidates[1:], key=lambda layer: layer.cost) for candidates in options]
+    plans = [[candidates[0] for candidates in options[:count]] + best[count:] for count in range(len(best) + 1)]
+    return min(plans, key=lambda layers: sum(layer.cost for layer in layers))
+
+
+def choose_late(layers):
+    """Return the number of the first layer, after the first, from which on weights are much larger than maps."""
+    for number, layer in enumerate(layers[1:], 1):
+        points = (layer.tile[0] + 2) * (layer.tile[1] + 2)
+        if layer.algorithm == "winograd" and points * layer.filters * layer.shape[0] >= LATE * np.prod(layer.shape):
+            return number
+    return len(layers)
 
 
 def fold_batch_norms(weights):
@@ -177,11 +252,6 @@ def _affine(norm):
     return scale, beta - mean * scale
 
 
-def tiles(columns):
-    """Return how many tiles of four cover so many columns."""
-    return -(-columns // 4)
-
-
 def _shapes(frontend, filters):
     """Return (channels, frames, columns) of the map that goes into each convolution."""
     frames, columns, shapes = frontend.n_frames, frontend.n_mels, []
@@ -192,28 +262,14 @@ def _shapes(frontend, filters):
     return shapes
 
 
-def choose_microbatch(shapes):
-    """Return how many windows to compute together: products want long rows, and small maps have short ones."""
-    narrowest = min(tiles(columns) for _, _, columns in shapes)
-    largest = max(channels * (frames + 3) * 4 * tiles(columns) for channels, frames, columns in shapes)
-    return max(1, min(MICROBATCH, -(-LANES // narrowest), MICROBATCH_FLOATS // largest))
-
-
-def choose_pairs(channels, filters, frames, lanes):
-    """Return how many pairs of rows to compute at a time: few enough for the cache, enough for long products."""
-    every = -(-frames // 2)
-    pairs = max(-(-STRIP_LANES // lanes), STRIP_FLOATS // (24 * max(channels, filters) * lanes), 1)
-    strips = -(-every // pairs)
-    return -(-every // strips)  # strips of nearly equal heights
-
-
-def estimate_cost(algorithm, shape, filters, density):
+def estimate_cost(algorithm, tile, shape, filters, density):
     """Estimate how long an algorithm takes for one layer of one window: the cost model.
 
     Parameters
     ----------
     algorithm : str
         A key of `kernels.ALGORITHMS`.
+    tile : tuple of int (rows, columns)
     shape : tuple
         (channels, frames, columns).
     filters : int
@@ -226,19 +282,26 @@ def estimate_cost(algorithm, shape, filters, density):
         Microseconds on one thread.
     """
     channels, frames, columns = shape
-    n = frames * tiles(columns)  # tiles in all rows
-    inner = {"direct": 18 * channels, "winograd_1d": 3 * channels, "winograd_2d": channels}.get(algorithm)
-    rate = SPARSE_RATE if algorithm == "sparse" else DENSE_RATE / (1 + DENSE_HALF / inner)
-    cost = operations(algorithm, shape, filters, density) / rate
-    if algorithm == "winograd_1d":
-        return cost + n * ((6 * channels + 4 * filters) / MATMUL_RATE + 2 * channels / ADD_RATE)
-    if algorithm == "winograd_2d":
-        return cost + n * ((6 * channels + 10 * filters) / MATMUL_RATE + 14 * channels / ADD_RATE)
-    return cost + n * 18 * channels / COPY_RATE
+    pixels, strips = frames * columns, -(-frames // 8)
+    cost = operations(algorithm, tile, shape, filters, density)
+    if algorithm == "rows":
+        return cost / DIRECT_RATE + pixels * (3 * channels + 2 * filters) / MOVE_RATE + 5 * CALL + frames * PRODUCT
+    if algorithm == "sparse":
+        return cost / SPARSE_RATE + pixels * (3 * channels + 2 * filters) / MOVE_RATE + 8 * strips * CALL
+    if algorithm == "direct":
+        return cost / DIRECT_RATE + pixels * (9 * channels / GATHER_RATE + filters / MOVE_RATE) + 4 * strips * CALL
+    (mr, mc), rows, lanes = tile, -(-frames // tile[0]), -(-columns // tile[1])
+    points, tiles = (mr + 2) * (mc + 2), rows * lanes
+    cost *= (1 + LANES_HALF / tiles) / PRODUCT_RATE
+    moved = tiles * ((points + (mr + 2) * mc) * (channels + filters) + mr * mc * filters)
+    calls = 10 * CALL + (points + 2 * rows * (mr + 2)) * PRODUCT
+    return cost + moved / MOVE_RATE + points * channels * filters / WEIGHT_RATE + calls
 
 
-def operations(algorithm, shape, filters, density):
+def operations(algorithm, tile, shape, filters, density):
     """Return the floating-point operations of the products of an algorithm; the arguments are as in `estimate_cost`."""
     channels, frames, columns = shape
-    products = {"direct": 72, "sparse": 36 * density, "winograd_1d": 18, "winograd_2d": 12}[algorithm]  # of a tile
-    return 2 * products * channels * filters * frames * tiles(columns)
+    if algorithm == "winograd":
+        (mr, mc), tiles = tile, -(-frames // tile[0]) * -(-columns // tile[1])
+        return 2 * (mr + 2) * (mc + 2) * channels * filters * tiles
+    return 18 * channels * filters * frames * columns * (density if algorithm == "sparse" else 1)

@@ -1,4 +1,4 @@
-"""Record NumPy calls once per workspace, and replay them for every batch.
+"""Record NumPy calls once per workspace, and replay them for every window.
 
 Replay spends no time finding the next call: no views, no shapes, no Python but one loop. That matters between products
 of a few microseconds, where only one thread at a time can run Python.
@@ -38,17 +38,17 @@ class Tape:
         """Record `out = a @ b`."""
         self.calls.append((np.matmul, a, b, out))
 
-    def sparse_matmul(self, a, b, out):
-        """Record `out = a @ b`, where `a` is a CSR matrix of scipy's, whose product takes no `out`."""
-        self.calls.append((_sparse_matmul, a, b, out))
+    def call(self, function, a, b, out):
+        """Record `function(a, b, out=out)`, for what NumPy does not have."""
+        self.calls.append((function, a, b, out))
+
+    def multiply(self, a, b, out):
+        """Record `out = a * b`."""
+        self.calls.append((np.multiply, a, b, out))
 
     def add(self, a, b, out):
         """Record `out = a + b`."""
         self.calls.append((np.add, a, b, out))
-
-    def subtract(self, a, b, out):
-        """Record `out = a - b`."""
-        self.calls.append((np.subtract, a, b, out))
 
     def maximum(self, a, b, out):
         """Record `out = max(a, b)`, item by item."""
@@ -58,17 +58,21 @@ class Tape:
         """Record `out = max(a, 0)`."""
         self.calls.append((np.maximum, a, _ZERO, out))
 
+    def max(self, a, axis, out):
+        """Record `out = a.max(axis)`."""
+        self.calls.append((_max, a, axis, out))
+
     def copy(self, a, out):
         """Record `out = a`."""
         self.calls.append((_copy, a, None, out))
 
 
 def _copy(a, _, out):
-    out[...] = a
+    np.copyto(out, a)
 
 
-def _sparse_matmul(a, b, out):
-    out[...] = a @ b
+def _max(a, axis, out):
+    np.maximum.reduce(a, axis, None, out)
 
 
 def execute(tape):
@@ -79,7 +83,7 @@ def execute(tape):
     RuntimeError
         A call fails, which is a defect of this package. The message names the layer.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # of absurd weights; the caller checks the embeddings
+    with np.errstate(all="ignore"):  # of absurd weights; the caller checks the embeddings
         try:
             for function, a, b, out in tape.calls:
                 function(a, b, out=out)

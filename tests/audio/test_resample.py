@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgel3_np.audio.resample import ROWS, _polyphase, resample
+from edgel3_np.audio.resample import _polyphase, resample
 
 RATES = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 192000]
 
@@ -85,8 +85,9 @@ def test_lengths(n, rates):
 
 
 def test_lengths_around_a_group_of_outputs():
-    group = _polyphase(44100, 8000).inputs * ROWS
-    for n in (group - 1, group, group + 1, 2 * group + 442):
+    poly = _polyphase(44100, 8000)
+    chunk = poly.inputs * poly.groups
+    for n in (chunk - 1, chunk, chunk + 1, 2 * chunk + 442):
         assert len(whole(np.ones(n), 44100, 8000)) == int(n * (8000 / 44100))
 
 
@@ -127,3 +128,16 @@ def test_extreme_rates(sr):
     for new in (8000, 48000):
         found = whole(x, sr, new)
         assert len(found) == int(len(x) * (new / sr)) and np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("sr, new", [(44100, 8000), (48000, 8000), (22050, 48000), (8000, 48000), (11025, 8000)])
+def test_most_weights_of_a_bank_are_used(sr, new):
+    """A part of a group needs few more inputs than one of its outputs."""
+    poly = _polyphase(sr, new)
+    columns = np.concatenate(poly.columns)
+    assert sorted(columns) == list(range(len(columns))), "each column stands for one output, or its slope"
+    for part in poly.parts:
+        assert len(part.weights) <= 1.3 * (poly.left + poly.right) + 2 and not part.weights.flags.writeable
+    assert (
+        poly.strides * poly.inputs >= max(len(part.weights) for part in poly.parts)
+    ) and not poly.groups % poly.strides

@@ -15,7 +15,7 @@ import edgel3_np
 from edgel3_np import EdgeL3Error, openl3
 from edgel3_np.audio.resample import resample
 from edgel3_np.features.log_mel import log_mel_spectrogram
-from edgel3_np.network.forward import forward, workspace
+from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.weights.format import load_weights, save_weights
 from edgel3_np.weights.registry import OPENL3_FRONTENDS, RELEASED
 from edgel3_np.weights.sparse import to_dense
@@ -87,7 +87,7 @@ def test_equal_to_float64(case, converted):
     cells = maps.reshape(4, maps.shape[0] // 4, 3, maps.shape[1] // 3, 512).max(axis=(1, 3)).ravel()
     for dim, expected in ((512, maps.max(axis=(0, 1))), (6144, cells)):
         network = edgel3_np.load_model(converted(name), dim).network
-        found = forward(network, log_mel, workspace(network))[0]
+        found = forward(Workspace(network), log_mel)[0]
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 

@@ -37,7 +37,7 @@ def test_the_weight_file_is_read_once(folder, monkeypatch):
     monkeypatch.setattr(
         builtins, "open", lambda path, *rest, **options: opened.append(path) or open_file(path, *rest, **options)
     )
-    assert [check.ok for check in check_model("pico-64")] == [True] * 5
+    assert [check.ok for check in check_model("pico-64")] == [True] * 6
     names = [os.path.basename(path) for path in opened if isinstance(path, (str, os.PathLike))]
     assert names.count("pico-64.npz") == names.count("pico-64.golden.npy") == 1
 

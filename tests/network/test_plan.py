@@ -11,48 +11,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edgel3_np
-from edgel3_np.features.frontend import FrontEnd
 from edgel3_np.network import plan as planning
-from edgel3_np.network.forward import strip_starts, workspace
-from edgel3_np.network.kernels import ALGORITHMS, scratch_size
-from edgel3_np.network.plan import (
-    choose_microbatch,
-    choose_pairs,
-    estimate_cost,
-    fold_batch_norms,
-    operations,
-    plan_network,
-    tiles,
-)
+from edgel3_np.network.plan import choose_layers, estimate_cost, fold_batch_norms, operations, plan_network
 from edgel3_np.weights.registry import RELEASED, SEA, SPARSE
 from edgel3_np.weights.sparse import to_dense
 
-SHAPES = st.lists(st.tuples(st.integers(1, 512), st.integers(1, 400), st.integers(1, 512)), min_size=1, max_size=8)
+VARIANTS = [("direct", (1, 1)), ("rows", (1, 1)), ("sparse", (1, 1)), *(("winograd", tile) for tile in planning.TILES)]
 
 
-def layer_shapes(name):
-    """(channels, frames, columns) and filters of each layer of a released model."""
-    frontend, filters, *_ = RELEASED[name].network
-    return list(zip(planning._shapes(frontend, filters), filters))
-
-
-def choice(shape, filters, density):
-    return min(ALGORITHMS, key=lambda kernel: estimate_cost(kernel, shape, filters, density))
+def random_like(name, density=1.0):
+    """Make random weights with the network of a released model."""
+    released = RELEASED[name]
+    return factory.random_weights(
+        released.filters, released.final_activation, density, frontend=released.frontend, name="like"
+    )
 
 
 def parts(weights):
-    """Bytes of what `prepare` makes."""
-    arrays = weights if isinstance(weights, tuple) else [weights.data, getattr(weights, "indices", np.zeros(0))]
-    return [bytes(memoryview(array).cast("B")) for array in arrays]
+    """Return the bytes of packed weights."""
+    if isinstance(weights, tuple):
+        return [part for member in weights for part in parts(member)]
+    arrays = [weights] if isinstance(weights, np.ndarray) else [weights.data, weights.indices, weights.indptr]
+    return [array.tobytes() for array in arrays]
 
 
 @pytest.mark.parametrize("density", [0.01, 0.3, 1.0])
 def test_a_plan_is_the_same_every_time(density):
     weights = factory.random_weights(density=density, filters=(16, 16, 24, 24, 32, 32, 40, 48))
     first, second = plan_network(weights), plan_network(weights)
-    assert (first.microbatch, first.scale, first.shift) == (second.microbatch, second.scale, second.shift)
+    for name in ("microbatch", "late", "scale", "shift", "pool_grid"):
+        assert getattr(first, name) == getattr(second, name)
     for a, b in zip(first.layers, second.layers):
-        assert (a.algorithm, a.pairs, a.cost) == (b.algorithm, b.pairs, b.cost)
+        assert (a.algorithm, a.tile, a.cost) == (b.algorithm, b.tile, b.cost)
         assert parts(a.weights) == parts(b.weights)
 
 
@@ -66,22 +56,34 @@ def test_what_a_plan_says_of_its_layers():
     assert [layer.shape[1:] for layer in network.layers[::2]] == [(50, 64), (25, 32), (12, 16), (6, 8)]
     for layer, kernel in zip(network.layers, factory.random_arrays(density=0.25)[0]):
         assert layer.density == np.count_nonzero(kernel) / kernel.size
-        assert (
-            layer.cost == min(estimate_cost(name, layer.shape, layer.filters, layer.density) for name in ALGORITHMS) > 0
-        )
+        cost = estimate_cost(layer.algorithm, layer.tile, layer.shape, layer.filters, layer.density)
+        assert layer.cost == cost > 0
+
+
+@pytest.mark.parametrize("name", ["sea-64", "sea-512", "sparse-ft-95.45", "openl3-linear-env", "openl3-mel128-env"])
+def test_plans_of_released_networks(name):
+    """Rows come first or not at all; a pool follows tiles of even height; late layers are at the end."""
+    network = plan_network(random_like(name))
+    names = [layer.algorithm for layer in network.layers]
+    count = names.count("rows")
+    assert names[:count] == ["rows"] * count
+    assert all(layer.tile[0] % 2 == 0 for layer in network.layers if layer.pool and layer.algorithm == "winograd")
+    assert 1 <= network.late <= 8 and 1 <= network.microbatch <= planning.MICROBATCH
+    late = [np.prod(layer.shape) for layer in network.layers[network.late :]]
+    assert network.microbatch == 1 or network.microbatch * max(late) <= planning.MICROBATCH_FLOATS
+    assert network.is_large == (network.frontend.sr == 48000)
 
 
 TELL = """
 import hashlib, sys
 sys.path += sys.argv[1:]
-import factory, edgel3_np, test_plan
+import factory, test_plan
 from edgel3_np.network.plan import plan_network
-from edgel3_np.weights.registry import RELEASED
-for weights in (factory.random_weights(RELEASED["sea-64"].filters), factory.random_weights(density=0.01)):
+for weights in (test_plan.random_like("sea-64"), factory.random_weights(filters=(8,) + 7 * (48,), density=0.01)):
     network = plan_network(weights)
     for layer in network.layers:
         digest = hashlib.sha256(b"".join(test_plan.parts(layer.weights))).hexdigest()
-        print(layer.name, layer.algorithm, layer.pairs, network.microbatch, digest)
+        print(layer.name, layer.algorithm, layer.tile, network.microbatch, network.late, digest)
 """
 
 
@@ -97,106 +99,53 @@ def test_the_environment_does_not_change_a_plan():
         found.add(ran.stdout)
     assert len(found) == 1
     lines = found.pop().splitlines()
-    assert len(lines) == 16 and {line.split()[1] for line in lines} == set(ALGORITHMS)
-
-
-@given(st.integers(1, 2000))
-def test_tiles_cover_the_columns(columns):
-    assert 4 * (tiles(columns) - 1) < columns <= 4 * tiles(columns)
-
-
-@given(SHAPES)
-def test_blocks_are_as_long_as_products_want_and_memory_allows(shapes):
-    microbatch = choose_microbatch(shapes)
-    floats = max(channels * (frames + frames % 2 + 2) * 4 * tiles(columns) for channels, frames, columns in shapes)
-    lanes = microbatch * min(tiles(columns) for _, _, columns in shapes)
-    assert 1 <= microbatch <= planning.MICROBATCH
-    assert microbatch == 1 or microbatch * floats <= planning.MICROBATCH_FLOATS
-    assert microbatch == 1 or lanes < planning.LANES + lanes // microbatch  # no longer than wanted
-    more = (microbatch + 1) * max(channels * (frames + 3) * 4 * tiles(columns) for channels, frames, columns in shapes)
-    assert (
-        microbatch == planning.MICROBATCH or lanes >= planning.LANES or more > planning.MICROBATCH_FLOATS
-    )  # nor shorter than need be
-
-
-@given(st.integers(1, 512), st.integers(1, 512), st.integers(1, 400), st.integers(1, 2000))
-def test_strips_cover_all_rows_in_nearly_equal_heights(channels, filters, frames, lanes):
-    pairs, every = choose_pairs(channels, filters, frames, lanes), -(-frames // 2)
-    strips = -(-every // pairs)
-    assert 1 <= pairs <= every
-    assert (strips - 1) * pairs < every <= strips * pairs
-    assert strips * (pairs - 1) < every  # a lower one would not do with as many strips
-    shortest = -(-planning.STRIP_LANES // lanes)  # for products that are long enough
-    assert pairs <= shortest or 24 * max(channels, filters) * lanes * pairs <= planning.STRIP_FLOATS
-
-
-@pytest.mark.parametrize("name", ["sea-64", "sea-512", "sparse-ft-95.45"])
-def test_scratch_of_released_models_is_bounded(name):
-    shapes = layer_shapes(name)
-    microbatch = choose_microbatch([shape for shape, _ in shapes])
-    for (channels, frames, columns), filters in shapes:
-        lanes = microbatch * tiles(columns)
-        size = scratch_size(channels, filters, lanes, choose_pairs(channels, filters, frames, lanes))
-        assert size <= 4 * planning.STRIP_FLOATS
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_a_workspace_keeps_to_the_plan(threads, monkeypatch):
-    """Maps of the sizes that bound the microbatch; every strip in just one thread's share."""
-    monkeypatch.setattr(planning, "STRIP_FLOATS", 20_000)
-    network = plan_network(factory.random_weights(frontend=FrontEnd(4400, 512, 100, 33)))
-    work = workspace(network, threads)
-    for layer, x, shares in zip(network.layers, work.maps, work.tapes):
-        channels, frames, columns = layer.shape
-        assert x.shape == (frames + 2 + frames % 2, 4, channels, tiles(columns) * network.microbatch)
-        assert x.size <= planning.MICROBATCH_FLOATS or network.microbatch == 1
-        assert len(shares) == min(threads, len(strip_starts(layer))) and all(shares)
-    last = network.layers[-1]
-    assert work.maxima.shape == (-(-last.shape[1] // 2), last.filters, tiles(last.shape[2]), network.microbatch)
+    assert len(lines) == 16 and {"rows", "winograd", "sparse"} <= {line.split()[1] for line in lines}
 
 
 @given(
-    st.sampled_from(sorted(ALGORITHMS)),
+    st.sampled_from(VARIANTS),
     st.tuples(st.integers(1, 512), st.integers(1, 400), st.integers(1, 512)),
     st.integers(1, 512),
     st.floats(0, 1),
 )
-def test_estimates_are_positive_and_grow_with_the_work(kernel, shape, filters, density):
+def test_estimates_are_positive_and_grow_with_the_work(variant, shape, filters, density):
     channels, frames, columns = shape
-    cost = estimate_cost(kernel, shape, filters, density)
+    cost = estimate_cost(*variant, shape, filters, density)
     assert 0 < cost < np.inf
-    assert estimate_cost(kernel, (channels, 2 * frames, columns), filters, density) == pytest.approx(2 * cost)
-    assert estimate_cost(kernel, (channels + 1, frames, columns), filters, density) > cost * (1 - 1e-12)
-    assert estimate_cost(kernel, shape, filters + 1, density) >= cost
-    assert estimate_cost(kernel, shape, filters, density / 2) <= cost
+    assert estimate_cost(*variant, (channels, 2 * frames, columns), filters, density) >= cost
+    assert estimate_cost(*variant, (channels + 1, frames, columns), filters, density) >= cost
+    assert estimate_cost(*variant, shape, filters + 1, density) >= cost
+    assert estimate_cost(*variant, shape, filters, density / 2) <= cost
 
 
 def test_operations():
-    """Two a multiplication: nine of each channel and filter for each pixel; fewer for Winograd's, more for `direct`."""
+    """There are two for each product with a weight: nine weights of each channel and filter for each pixel."""
     layer = plan_network(factory.random_weights(density=0.5)).layers[3]
     assert layer.operations == 2 * 9 * 6 * 8 * 25 * 32
-    arguments = (layer.shape, layer.filters, 1.0)
-    counts = {kernel: operations(kernel, *arguments) / layer.operations for kernel in ALGORITHMS}
-    assert counts == pytest.approx({"direct": 2, "sparse": 1, "winograd_1d": 1 / 2, "winograd_2d": 1 / 3})
-    assert operations("sparse", layer.shape, layer.filters, 0.25) == layer.operations / 4
+    arguments = ((8, 48, 48), 16, 1.0)
+    dense = operations("direct", (1, 1), *arguments)
+    assert operations("rows", (1, 1), *arguments) == dense == 18 * 8 * 16 * 48 * 48
+    assert operations("sparse", (1, 1), *arguments[:2], 0.25) == dense / 4
+    for mr, mc in planning.TILES:
+        if 48 % mr == 48 % mc == 0:
+            found = operations("winograd", (mr, mc), *arguments)
+            assert found == pytest.approx(dense * (mr + 2) * (mc + 2) / (9 * mr * mc))
 
 
 def test_the_cost_model_chooses_what_was_measured():
-    """Coarsely: what every machine agrees on."""
-    for name in ("sea-64", "sea-512", "sparse-ft-95.45"):
-        (first, filters), *others = layer_shapes(name)
-        assert choice(first, filters, 1.0) == "direct"  # of one channel: nothing to save by transforming it
-        for shape, filters in others:
-            assert choice(shape, filters, 1.0).startswith("winograd")
-            assert choice(shape, filters, 0.005) == "sparse"
-            if min(shape[0], filters) >= 256:
-                assert choice(shape, filters, 1.0) == "winograd_2d"
+    """These choices hold on every machine: large dense layers multiply less, very sparse ones use their zeros."""
+    for name in ("sea-512", "sparse-ft-95.45", "openl3-mel128-env"):
+        for layer in choose_layers(random_like(name))[2:]:
+            assert layer.algorithm == "winograd"
+        for layer in choose_layers(random_like(name, 0.005))[4:]:
+            assert layer.algorithm == "sparse"
+    assert [layer.algorithm for layer in choose_layers(factory.random_weights())[:4]] == ["rows"] * 4
 
 
 @pytest.mark.parametrize("frontend", [SEA, SPARSE])
-def test_very_sparse_layers_get_the_sparse_kernel(frontend):
-    weights = factory.random_weights(filters=(8, 64, 64, 64, 64, 64, 64, 64), density=0.01, frontend=frontend)
-    assert [layer.algorithm for layer in plan_network(weights).layers[2:]] == ["sparse"] * 6
+def test_very_sparse_layers_get_the_sparse_algorithm(frontend):
+    weights = factory.random_weights(filters=(64,) + 7 * (128,), density=0.004, frontend=frontend)
+    assert [layer.algorithm for layer in plan_network(weights).layers[4:]] == ["sparse"] * 4
 
 
 @pytest.mark.parametrize("final_activation", ["relu", "linear"])

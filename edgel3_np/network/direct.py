@@ -1,0 +1,59 @@
+"""Convolution as its definition: one product with all nine neighbours of each pixel, im2col."""
+
+import numpy as np
+
+from .maps import finish, padded_map, pieces, strided
+
+STRIP_FLOATS = 1 << 17  # floats of the matrix of neighbours of a strip
+
+
+def pack(kernel, bias, layer):
+    """Return the matrix (9 * channels + 1, filters), the bias in its last row; float32."""
+    return np.concatenate([kernel.reshape(-1, kernel.shape[3]), bias[np.newaxis]]).astype(np.float32)
+
+
+def new_map(layer, windows):
+    """Return an input map; its columns suffice for the phases of any map that follows."""
+    channels, height, width = layer.shape
+    return padded_map(windows, height, width, channels, width + 2 + 12)
+
+
+def strip_starts(layer):
+    """Return the first row of each strip: an even one."""
+    channels, height, width = layer.shape
+    rows = max(2, STRIP_FLOATS // ((9 * channels + 1) * (width + 12)) // 2 * 2)
+    return range(0, height, rows)
+
+
+def _shapes(layer, rows, phases):
+    channels, _, width = layer.shape
+    lanes = rows * phases * -(-width // phases)
+    return (9 * channels + 1, lanes), (lanes, layer.filters)
+
+
+def scratch_size(layer, windows):
+    """Return how many floats of scratch suffice."""
+    return pieces(*_shapes(layer, _rows(layer), 12))
+
+
+def _rows(layer):
+    starts = strip_starts(layer)
+    return min(starts.step, layer.shape[1] + layer.shape[1] % 2)
+
+
+def record(tape, layer, x, out, scratch, first):
+    """Record a strip that starts at row `first`, window by window."""
+    channels, height, width = layer.shape
+    rows, phases = min(_rows(layer), height - first), out.phases * (2 if layer.pool else 1)
+    tiles = -(-width // phases)
+    patches, y = (scratch.take(*shape) for shape in _shapes(layer, rows, phases))
+    pixel, row = channels, x.array.shape[2] * channels  # items between columns, and between rows
+    for window in range(len(x.array)):
+        # column = tile * phases + phase, and its neighbours: (dy, dx, channel, row, phase, tile)
+        shape = 3, 3, channels, rows, phases, tiles
+        neighbours = strided(x.array[window, first:], shape, (row, pixel, 1, row, pixel, phases * pixel))
+        tape.copy(neighbours, out=patches[:-1].reshape(shape))
+        tape.copy(1.0, out=patches[-1])
+        tape.matmul(patches.T, layer.weights, out=y)
+        result = y.reshape(1, rows, phases, tiles, layer.filters).swapaxes(1, 2)
+        finish(tape, layer, result, first, out.part(slice(window, window + 1)))

@@ -1,0 +1,80 @@
+"""Convolution row by row, for few channels: no copy of neighbours but two shifts, and long rows.
+
+A map is `shifted`: x[window, row, plane, column], channels first, with a row of zeros above and below. The planes of a
+row are its channels three times, shifted by -1, 0 and 1 columns (dx, channel), and one plane of ones for the bias. So
+three consecutive rows in memory are the matrix of neighbours of one row of output:
+
+    y[window, row] (filters, width) = weights (filters, 3 * planes) @ x[window, row : row + 3] (3 * planes, width)
+
+Each channel of a row ends with a gap of zeros, which is never written. So a shift of the whole row, one channel after
+the other, is right at both edges, and one copy makes all three shifts.
+"""
+
+import numpy as np
+
+from .maps import Map, finish, strided, zeros
+
+GAP = 2  # columns of zeros behind each row of a channel
+
+
+def pack(kernel, bias, layer):
+    """Return the matrix (filters, 3 * planes), float32; the bias stands at the plane of ones of the row above."""
+    channels, filters = kernel.shape[2:]
+    matrix = np.zeros((filters, 3, 3 * channels + 1))
+    matrix[:, :, :-1] = kernel.transpose(3, 0, 1, 2).reshape(filters, 3, 3 * channels)
+    matrix[:, 0, -1] = bias
+    return matrix.reshape(filters, -1).astype(np.float32)
+
+
+def new_map(layer, windows):
+    """Return an input map."""
+    channels, height, width = layer.shape
+    array = zeros(windows, height + 2, 3 * channels + 1, width + GAP)
+    array[:, :, -1] = 1.0
+    middle = array[:, 1:-1, channels : 2 * channels, :width]  # (b, height, channels, width): the planes of dx = 0
+    return Map("shifted", array, middle.swapaxes(2, 3)[:, :, np.newaxis])
+
+
+def strip_starts(layer):
+    """Return the first row of each strip: the whole map is one."""
+    return range(1)
+
+
+def scratch_size(layer, windows):
+    """Return how many floats of scratch suffice: none, because results keep their gaps from one time to the next."""
+    return 0
+
+
+def record(tape, layer, x, out, scratch, first):
+    """Record the whole map."""
+    channels, height, width = layer.shape
+    b, filters = len(x.array), layer.filters
+    rows = height // 2 * 2 if layer.pool else height
+    phases = 1 if out.layout == "shifted" else out.phases * (2 if layer.pool else 1)
+    if out.layout == "shifted":
+        pitch = width + (0 if layer.pool else GAP)
+    else:
+        pitch = phases * -(-width // phases)
+    y = zeros(b, rows, filters, pitch)
+    neighbours = strided(x.array, (b, rows, 9 * channels + 3, width), [s // 4 for s in x.array.strides])
+    tape.matmul(layer.weights, neighbours, out=y[..., :width])
+    if out.layout != "shifted":
+        finish(tape, layer, y.reshape(b, rows, filters, -1, phases).transpose(0, 4, 1, 3, 2), 0, out)
+        return
+    if layer.pool:
+        tall = zeros(b, rows // 2, filters, pitch)
+        tape.max(y.reshape(b, rows // 2, 2, -1), 2, out=tall.reshape(b, rows // 2, -1))
+        y = zeros(b, rows // 2, filters, width // 2 + GAP)
+        even, odd = (tall[..., start : width // 2 * 2 : 2] for start in range(2))
+        tape.maximum(even, odd, out=y[..., : width // 2])
+    if layer.relu:
+        tape.relu(y, out=y)
+    shift(tape, y, out.array)
+
+
+def shift(tape, y, x):
+    """Record the way of rows (windows, rows, channels, pitch), whose gaps are zero, into a `shifted` map."""
+    b, rows, channels, pitch = y.shape
+    run, step = channels * pitch, x.strides[1] // 4
+    planes = strided(x.reshape(-1)[step + 1 :], (b, rows, 3, run - 1), (x.strides[0] // 4, step, run - 1, 1))
+    tape.copy(y.reshape(b, rows, 1, run)[..., :-1], out=planes)

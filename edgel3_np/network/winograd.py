@@ -1,0 +1,168 @@
+"""Winograd's F(mr,3) along rows times F(mc,3) along columns, on channels that lie side by side.
+
+The map is `tiled`: rows lie plain, columns in `mc` phases. In turn, for a strip of rows of tiles:
+
+1. rows: BT (mr + 2, mr + 2) times the rows under a row of tiles, where they lie in the map
+   -> a[window, row of tiles, point of rows, phase, tile, channel]
+2. columns: BT (mc + 2, mc) times the phases of a tile, plus what the two neighbouring columns add
+   -> v[point of rows, point of columns, window, lane, channel]; a lane is one tile of the strip
+3. products: v (lanes, channels) times weights (channels, filters), for each point and window; most time goes here
+   -> m[point of rows, point of columns, window, lane, filter]
+4. columns: AT (mc, mc + 2) times m -> z[window, row of tiles, point of rows, phase, tile, filter]
+5. rows: AT (mr, mr + 2) times z -> pixels
+
+Steps 2 to 4 take a few rows of points at a time, so that v and m stay in the cache.
+"""
+
+import numpy as np
+
+from .cook_toom import cook_toom
+from .maps import finish, pieces, strided, tiled_map
+
+PRODUCT = 1_000_000  # multiplications of a product below which OpenBLAS does not copy its factors first
+LANES = 8  # lanes of a product that are worth a pass over the weights, about
+OVERRUN = 6  # rows below a map that the layer before may write, and then fills with zeros
+CACHE_FLOATS = 1 << 18  # floats of factors and results that stay in the cache
+
+
+def _matrices(m):
+    bt, g, at = cook_toom(m)
+    return bt.astype(np.float32), g, at.astype(np.float32)
+
+
+def pack(kernel, bias, layer):
+    """Return the weights of each point, (chunks, points of rows, points of columns, channels, chunk), and the bias."""
+    channels, filters = kernel.shape[2:]
+    mr, mc = layer.tile
+    points = np.einsum("ad,be,decf->abcf", cook_toom(mr)[1], cook_toom(mc)[1], kernel)
+    chunks = _chunks(layer)
+    points = points.reshape(mr + 2, mc + 2, channels, chunks, filters // chunks).transpose(3, 0, 1, 2, 4)
+    return np.array(points, np.float32, order="C"), bias.astype(np.float32)
+
+
+def _chunks(layer):
+    """Return into how many parts of equal size the filters are cut, so that products stay below `PRODUCT`."""
+    lanes = _strip_tiles(layer) * -(-layer.shape[2] // layer.tile[1])
+    for chunks in (1, 2, 4, 8):
+        if layer.filters % chunks == 0 and lanes * layer.shape[0] * layer.filters // chunks <= PRODUCT:
+            return chunks
+    return 1
+
+
+def _needed_rows(layer):
+    height = layer.shape[1]
+    return height // 2 * 2 if layer.pool else height
+
+
+def _strip_tiles(layer):
+    """Return the rows of tiles of a strip; an even number of rows of pixels if a pool follows."""
+    channels, _, width = layer.shape
+    (mr, mc), every = layer.tile, -(-_needed_rows(layer) // layer.tile[0])
+    lane = (mr + 2) * mc * (channels + layer.filters)  # floats of one tile in `a` and in `z`
+    most = max(1, CACHE_FLOATS // (lane * -(-width // mc)), -(-LANES * mc // width))
+    strips = -(-every // most)
+    tall = -(-every // strips)
+    return tall + (tall % 2 if layer.pool and mr % 2 else 0)
+
+
+def new_map(layer, windows):
+    """Return an input map."""
+    channels, height, width = layer.shape
+    mr, mc = layer.tile
+    rows = max(height, -(-_needed_rows(layer) // mr) * mr)
+    return tiled_map(windows, height, width, channels, mc, rows + 2 + OVERRUN)
+
+
+def strip_starts(layer):
+    """Return the first row of each strip."""
+    return range(0, _needed_rows(layer), _strip_tiles(layer) * layer.tile[0])
+
+
+def choose_group(layer):
+    """Return how many rows of points are computed at a time, so that factors and results stay in the cache."""
+    channels, _, width = layer.shape
+    mr, mc = layer.tile
+    row = (mc + 2) * _strip_tiles(layer) * -(-width // mc) * (channels + layer.filters)
+    return max(1, min(mr + 2, CACHE_FLOATS // row))
+
+
+def scratch_size(layer, windows):
+    """Return how many floats of scratch suffice."""
+    channels, _, width = layer.shape
+    (mr, mc), k, tiles = layer.tile, _strip_tiles(layer), -(-width // layer.tile[1])
+    lane = windows, k, tiles
+    both = [((mr + 2) * mc, *lane, n) for n in (channels, layer.filters)]  # a and z
+    both += [(layer.group * (mc + 2), *lane, n) for n in (channels, layer.filters)]  # v and m
+    return pieces(*both, (mr * mc, *lane, layer.filters))
+
+
+def record(tape, layer, x, out, scratch, first):
+    """Record a strip that starts at row `first`, of all windows."""
+    channels, _, width = layer.shape
+    (mr, mc), b, filters = layer.tile, len(x.array), layer.filters
+    points, tiles = mr + 2, -(-width // mc)
+    k = min(_strip_tiles(layer), -(-(_needed_rows(layer) - first) // mr))
+    a, z = (scratch.take(b, k, points, mc, tiles * n) for n in (channels, filters))
+    buffers = [scratch.take(layer.group, mc + 2, b, k, tiles * n) for n in (channels, filters)]
+    bt, _, at = _matrices(mr)
+    _transform_rows(tape, bt, x.array[:, first:], a)
+    for start in range(0, points, layer.group):
+        v, m = (buffer[: points - start] for buffer in buffers)
+        some = slice(start, start + len(v))
+        _transform_columns(tape, mc, channels, a[:, :, some], v)
+        _multiply(tape, layer, v, some, m)
+        tape.matmul(_matrices(mc)[2], m.transpose(2, 3, 0, 1, 4), out=z[:, :, some])
+    z = z.reshape(b, k, points, mc * tiles * filters)
+    if out.layout == "tiled" and out.phases == mc and not layer.pool:
+        _write_rows(tape, layer, at, z, first, out)
+    else:
+        y = scratch.take(b, k, mr, mc * tiles * filters)
+        tape.matmul(at, z, out=y)
+        finish(tape, layer, y.reshape(b, k * mr, mc, tiles, filters).swapaxes(1, 2), first, out)
+
+
+def _transform_rows(tape, bt, x, a):
+    """Record step 1: rows of a map (b, rows, mc, tiles, channels) -> a (b, k, points, mc, tiles * channels)."""
+    b, k, points, mc, lane = a.shape
+    run = mc * lane
+    for window in range(b):
+        tall = strided(x[window], (k, points, run), ((points - 2) * run, run, 1))  # the rows under each row of tiles
+        tape.matmul(bt, tall, out=a[window].reshape(k, points, run))
+
+
+def _transform_columns(tape, mc, channels, a, v):
+    """Record step 2: a (b, k, points, mc, tiles * channels) -> v (points, mc + 2, b, k, tiles * channels)."""
+    tape.matmul(_matrices(mc)[0][:, 1:-1], a, out=v.transpose(2, 3, 0, 1, 4))
+    a = a.transpose(2, 0, 1, 3, 4)  # (points, b, k, mc, tiles * channels)
+    if a.shape[-1] > channels:  # there is more than one tile: the columns 0 and mc + 1 belong to its neighbours
+        tape.add(v[:, 0, ..., channels:], a[..., mc - 1, :-channels], out=v[:, 0, ..., channels:])
+        tape.add(v[:, -1, ..., :-channels], a[..., 0, channels:], out=v[:, -1, ..., :-channels])
+
+
+def _multiply(tape, layer, v, some, m):
+    """Record step 3: v (points, mc + 2, b, k, tiles * channels) -> m (points, mc + 2, b, k, tiles * filters)."""
+    weights, bias = layer.weights
+    channels, filters, chunk = layer.shape[0], layer.filters, weights.shape[-1]
+    v = v.reshape(*v.shape[:3], -1, channels)  # (points, mc + 2, b, lanes, channels)
+    m = m.reshape(*m.shape[:3], -1, filters)
+    for number, part in enumerate(weights[:, some]):  # (points, mc + 2, channels, chunk)
+        tape.matmul(v, part[:, :, np.newaxis], out=m[..., number * chunk : (number + 1) * chunk])
+    if some.start <= 1 < some.stop:  # a summand at the point (1, 1) reaches every pixel
+        point = m[1 - some.start, 1].reshape(-1, filters)
+        tape.add(point, bias, out=point)
+
+
+def _write_rows(tape, layer, at_rows, z, first, out):
+    """Record the last step straight into a map of the same phases: its rows lie as the products leave them."""
+    b, k, points, run = z.shape
+    rows = k * (points - 2)
+    target = out.array[:, 1 + first : 1 + first + rows]  # (b, rows, mc, tiles, filters)
+    _, height, width = layer.shape
+    inside = target[:, : height - first]
+    for window in range(b):
+        pixels = target[window].reshape(k, points - 2, run)
+        tape.matmul(at_rows, z[window], out=pixels)
+    tape.relu(inside, out=inside) if layer.relu else None
+    tape.copy(0.0, out=target[:, height - first :]) if rows > height - first else None
+    for column in range(width, target.shape[2] * target.shape[3]):  # the last tile is not full
+        tape.copy(0.0, out=target[:, :, column % target.shape[2], column // target.shape[2]])
