@@ -50,7 +50,7 @@ package: $(BIN)/python  ## Build wheel and sdist into $(VENV)/dist; check them, 
 
 docs: $(BIN)/python  ## Make the API reference of the docstrings, in $(VENV)/api
 	$(INSTALL) '.[docs]'
-	$(BIN)/pdoc -d numpy -o $(VENV)/api edgel3_np $(addprefix edgel3_np.,edgel3 openl3 models plot similar install embedder hear)
+	$(BIN)/python tools/make_api.py $(VENV)/api
 
 bench: $(BIN)/python  ## Time each step from file to embedding
 	@$(INSTALL) .

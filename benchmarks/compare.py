@@ -5,8 +5,9 @@
     python benchmarks/compare.py
 
 Each installed engine runs in its own process, one at a time, round after round, with the batch size and the layout that
-suit it best. edgel3_np is timed from audio to embedding; the other engines get finished spectrograms. All engines use
-all cores. Before anything is timed, each must agree with edgel3_np to 1e-4 of an embedding's largest value.
+suit it best. With many windows, edgel3_np is timed from audio to embedding, and the other engines get finished
+spectrograms; all engines use all cores. One window is timed so too, and once more for the networks alone, with one
+thread each. Before anything is timed, each must agree with edgel3_np to 1e-4 of an embedding's largest value.
 """
 
 import argparse
@@ -16,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import curves
 import networks
 import numpy as np
+import pipeline
 import startup
 from engines import installed
 
@@ -33,6 +36,7 @@ from edgel3_np.features.log_mel import log_mel_spectrogram
 HERE = Path(__file__).resolve().parent
 AGREE = 1e-4
 OURS = {"edgel3_np, hop 1 s": 1.0, "edgel3_np, hop 0.1 s": 0.1}
+ALONE = "edgel3_np, network alone"
 
 
 class Worker:
@@ -89,8 +93,9 @@ def compare(ours, theirs, rounds, directory):
     -------
     n : int
         Windows timed at once.
-    many, one : dict
-        Milliseconds a window of each run in each round: for n windows at once, and for one.
+    many, one, alone : dict
+        Milliseconds a window of each run in each round: for n windows at once; for one; and for the network alone, with
+        one window and one thread.
     """
     model, other = load_model(ours), load_model(theirs)
     n = windows_for(model)
@@ -100,17 +105,29 @@ def compare(ours, theirs, rounds, directory):
     files = {key: str(directory / f"{key}.npy") for key in ("audio", "log_mel", "out")}
     np.save(files["audio"], audio)
     np.save(files["log_mel"], log_mel)
+    with start_workers(ours, theirs, None, files) as workers:
+        runs = [(engine, workers[engine], None) for engine in installed()]
+        runs += [(name, workers["edgel3_np"], hop) for name, hop in OURS.items()]
+        many, one = interleave(runs, n, rounds), interleave(runs[:-1], 1, rounds)
+    if ours != theirs:
+        return n, many, one, None
+    with start_workers(ours, theirs, 1, files) as workers:
+        runs = [(engine, workers[engine], None) for engine in installed()]
+        return n, many, one, interleave([*runs, (ALONE, workers["edgel3_np"], None)], 1, rounds)
+
+
+@contextmanager
+def start_workers(ours, theirs, threads, files):
+    """Start the processes of all engines, and compare what they compute: yields {name: Worker}."""
     workers, outputs = {}, {}
     try:
         for engine in ("edgel3_np", *installed()):
             workers[engine] = Worker(engine)
-            workers[engine].ask(load=str(ours if engine == "edgel3_np" else theirs), **files)
+            workers[engine].ask(load=str(ours if engine == "edgel3_np" else theirs), threads=threads, **files)
             outputs[engine] = np.load(files["out"])
             if ours == theirs:
                 check(engine, outputs[engine], outputs["edgel3_np"])
-        runs = [(engine, workers[engine], None) for engine in workers if engine != "edgel3_np"]
-        runs += [(name, workers["edgel3_np"], hop) for name, hop in OURS.items()]
-        return n, interleave(runs, n, rounds), interleave(runs[:-1], 1, rounds)
+        yield workers
     finally:
         for worker in workers.values():
             worker.close()
@@ -140,7 +157,7 @@ def interleave(runs, n, rounds):
 
 def fastest(times):
     """Return the other engine with the smallest median."""
-    return min((name for name in times if name not in OURS), key=lambda name: statistics.median(times[name]))
+    return min((name for name in times if name not in (*OURS, ALONE)), key=lambda name: statistics.median(times[name]))
 
 
 def spread(values):
@@ -173,6 +190,8 @@ def speed_table(results, which, ours):
     rows = []
     for name, result in results.items():
         times = result[which]
+        if times is None:
+            continue
         cells = [spread(times[run]) for run in (*engines, *ours)]
         rows.append([name, *cells, fastest(times), *(f"**{ratio(times, run)}**" for run in ours)])
     heads = ["network", *engines, *ours, "fastest opponent", *(f"ratio, {run[11:]}" for run in ours)]
@@ -192,7 +211,7 @@ def limit_table(results, layers, peak):
     return table([*heads, "ms, non-zero operations at the peak"], rows)
 
 
-def report(results, layers, starts, pictures, peak, options):
+def report(results, layers, starts, ways, pictures, peak, options):
     """Yield the lines of RESULTS.md."""
     facts = {**environment(), **installed()}
     many, one = list(OURS), list(OURS)[:1]
@@ -218,6 +237,27 @@ def report(results, layers, starts, pictures, peak, options):
     yield ""
     yield from speed_table(results, 2, one)
     yield ""
+    yield "## One window, the networks alone, one thread each: ms"
+    yield ""
+    yield from speed_table(results, 3, [ALONE])
+    yield ""
+    if ways:
+        yield "## From a file of ten minutes to embeddings, one thread each: s"
+        yield ""
+        yield "pico-64, against soundfile, soxr (HQ), our front end and onnxruntime (`benchmarks/pipeline.py`)."
+        yield ""
+        rows = [
+            [
+                f"{sr} Hz",
+                f"{hop:g} s",
+                spread(theirs),
+                spread(own),
+                f"**{spread([a / b for a, b in zip(theirs, own)])}**",
+            ]
+            for sr, hop, theirs, own in ways
+        ]
+        yield from table(["rate of the file", "hop", "soundfile + soxr + onnxruntime", "edgel3_np", "ratio"], rows)
+        yield ""
     yield "## From the start of a process to the first embedding of a file of one second: s"
     yield ""
     yield "pico-64; the files are in the system's cache. The other scripts (`benchmarks/startup.py`) read with"
@@ -262,6 +302,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.output.is_dir() or not options.output.resolve().parent.is_dir():  # check this before the long timing
         parser.error(f"--output: expected a file in an existing folder, found {options.output}")
+    if not installed():
+        parser.error('expected another engine to compare with, found none; install them: pip install ".[bench]"')
     if options.rounds < 1:
         parser.error(f"--rounds: expected 1 or more, found {options.rounds}")
     peak, results, layers = sgemm_peak(), {}, {}
@@ -276,8 +318,10 @@ def main(arguments=None):
                 layers[name] = time_layers(load_model(ours).network, 5)
         say("start of a process ...")
         starts = startup.compare(options.rounds, folder)
+        say("from a file to embeddings ...")
+        ways = list(pipeline.compare(options.rounds, folder)) if pipeline.installed() else []
         pictures = [] if options.network else curves.draw(options.output.parent, folder, say)
-    options.output.write_text("\n".join(report(results, layers, starts, pictures, peak, options)) + "\n", "utf-8")
+    options.output.write_text("\n".join(report(results, layers, starts, ways, pictures, peak, options)) + "\n", "utf-8")
     say(f"wrote {options.output}")
 
 

@@ -2,22 +2,26 @@
 
 A worker reads requests, one JSON object a line, and answers each with one:
 
-* {"load": npz, "audio": npy, "log_mel": npy, "out": npy}: build the network of a weight file, embed the windows
-  (edgel3_np from audio, the others from spectrograms), save the embeddings
-* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that it takes; only edgel3_np uses the
-  hop
+* {"load": npz, "threads": t, "audio": npy, "log_mel": npy, "out": npy}: build the network of a weight file for t
+  threads (null: all cores), embed the windows (edgel3_np from audio, the others from spectrograms), save the embeddings
+* {"time": n, "hop": s}: embed n windows once and answer with the milliseconds that it takes; with a hop, edgel3_np
+  embeds audio with windows that lie so far apart; without one, it computes its network alone, as the others do
 """
 
 import json
 import sys
+import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from edgel3_np import load_model
+from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.network.plan import fold_batch_norms, plan_network
+from edgel3_np.network.threads import one_blas_thread
 from edgel3_np.weights.format import load_weights
 
 BATCHES = (8, 64)  # windows in a batch; each engine runs with the size that suits it best
@@ -59,20 +63,22 @@ def to_onnx(weights):
     return model.SerializeToString()
 
 
-def onnxruntime(weights):
+def onnxruntime(weights, threads=None):
     """Return the ways to run the network: functions (n, 1, n_mels, n_frames) -> (n, dim)."""
     import onnxruntime as ort
 
-    session = ort.InferenceSession(to_onnx(weights), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = ort.InferenceSession(to_onnx(weights), options, providers=["CPUExecutionProvider"])
     return [lambda x: session.run(None, {"x": x})[0]]
 
 
-def openvino(weights):
+def openvino(weights, threads=None):
     """Return the same for OpenVINO: one request at a time, or several in parallel."""
     import openvino as ov
 
     core, binary = ov.Core(), to_onnx(weights)
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or 0}
     single = core.compile_model(core.read_model(binary), "CPU", {**options, "PERFORMANCE_HINT": "LATENCY"})
     many = core.compile_model(core.read_model(binary), "CPU", {**options, "PERFORMANCE_HINT": "THROUGHPUT"})
 
@@ -89,9 +95,12 @@ def openvino(weights):
     return [lambda x: single(x)[0], side_by_side]
 
 
-def pytorch(weights):
+def pytorch(weights, threads=None):
     """Return the same for PyTorch: with either layout of memory."""
     import torch
+
+    if threads:
+        torch.set_num_threads(threads)
 
     def network(memory_format):
         modules = []
@@ -111,8 +120,13 @@ def pytorch(weights):
     return [network(torch.contiguous_format), network(torch.channels_last)]
 
 
-def tensorflow(weights):
+def tensorflow(weights, threads=None):
     """Return the same for TensorFlow: as a graph."""
+    import tensorflow as tf
+
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     run = tensorflow_function(weights)
     return [lambda x: run(np.ascontiguousarray(x.transpose(0, 2, 3, 1))).numpy()]
 
@@ -134,13 +148,37 @@ def tensorflow_function(weights):
     return run
 
 
-ENGINES = {"onnxruntime": onnxruntime, "openvino": openvino, "torch": pytorch, "tensorflow": tensorflow}
+def deepsparse(weights, threads=None):
+    """Return the same for DeepSparse 1.8.0, which compiles sparse networks for one size of batch."""
+    from deepsparse import Engine
+
+    folder = tempfile.TemporaryDirectory()
+    path, compiled = Path(folder.name) / "network.onnx", {}
+    path.write_bytes(to_onnx(weights))
+
+    def run(x):
+        if len(x) not in compiled:
+            compiled[len(x)] = Engine(str(path), batch_size=len(x), num_cores=threads)
+        return compiled[len(x)].run([np.ascontiguousarray(x)])[0]
+
+    run.folder = folder  # lives as long as the function
+    return [run]
+
+
+ENGINES = {
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "torch": pytorch,
+    "tensorflow": tensorflow,
+    "deepsparse": deepsparse,
+}
+NEED_ONNX = ("onnxruntime", "openvino", "deepsparse")
 
 
 def installed():
     """Return the engines that are installed: name to version."""
     names = [name for name in ENGINES if find_spec(name)]
-    return {name: _version(name) for name in names if find_spec("onnx") or name not in ("onnxruntime", "openvino")}
+    return {name: _version(name) for name in names if find_spec("onnx") or name not in NEED_ONNX}
 
 
 def _version(name):
@@ -173,18 +211,22 @@ def best_way(runs, x):
 def load(engine, request):
     """Save the embeddings of all windows; return a function (n, hop) -> milliseconds."""
     if engine == "edgel3_np":
-        model, audio = load_model(request["load"]), np.load(request["audio"]).ravel()
+        model, audio, threads = load_model(request["load"]), np.load(request["audio"]).ravel(), request["threads"]
+        log_mel, work = np.load(request["log_mel"]), Workspace(model.network)
         np.save(request["out"], model.embed(audio, model.sr, hop_size=1.0, center=False).embedding)
 
         def time_ours(n, hop):
+            if hop is None:
+                with one_blas_thread():
+                    return timed(lambda: forward(work, log_mel[:n]))
             part = audio[: model.sr + int((n - 1) * hop * model.sr)]
-            return timed(lambda: model.embed(part, model.sr, hop_size=hop, center=False))
+            return timed(lambda: model.embed(part, model.sr, hop_size=hop, center=False, threads=threads))
 
         return time_ours
     weights, ways = load_weights(request["load"]), {}
     network = plan_network(weights)
     x = (np.load(request["log_mel"]) * network.scale + network.shift)[:, np.newaxis]
-    runs = ENGINES[engine](weights)
+    runs = ENGINES[engine](weights, request["threads"])
     np.save(request["out"], in_batches(runs[0], x, 8))
 
     def time_theirs(n, _):

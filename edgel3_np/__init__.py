@@ -44,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> "list[str]":
-    return sorted({*globals(), *__all__, "models"})
+    return sorted({*globals(), *__all__, *(["models"] if find_spec(f"{__name__}.models") else [])})

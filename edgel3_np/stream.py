@@ -10,14 +10,15 @@ import numpy as np
 
 from .audio.samples import check_samples, check_sr, to_mono
 from .errors import EdgeL3Error, warn
+from .model import Model, as_model
 from .network.forward import Workspace
 from .network.threads import one_blas_thread
 from .pipeline import Embedding, SignalStats, embed_windows, framing_for, windows_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import os
 
-    from .model import Model
+    from numpy.typing import NDArray
 
 
 class Stream:
@@ -31,7 +32,8 @@ class Stream:
 
     Parameters
     ----------
-    model : Model
+    model : Model, str or path
+        As for `embed`: a loaded model, the name of a model, or the path of a weight file.
     sr : int > 0
         Sampling rate of the signal, Hz.
     hop_size : number > 0
@@ -42,14 +44,14 @@ class Stream:
     Raises
     ------
     EdgeL3Error
-        An option is not as described.
+        An option is not as described, or as for `load_model`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from edgel3_np import Stream, load_model
+    >>> from edgel3_np import Stream
     >>> blocks = np.random.default_rng(0).standard_normal((21, 1000))  # 2.6 seconds
-    >>> with Stream(load_model(), sr=8000, hop_size=0.5) as stream:
+    >>> with Stream("pico-64", sr=8000, hop_size=0.5) as stream:
     ...     for block in blocks:
     ...         embedding, timestamps = stream.feed(block)
     ...         if len(timestamps):
@@ -63,8 +65,10 @@ class Stream:
     [2.5]
     """
 
-    def __init__(self, model: Model, sr: float, *, hop_size: float = 0.1, center: bool = True) -> None:
-        self._network, self._sr = model.network, check_sr(sr)
+    def __init__(
+        self, model: str | os.PathLike[str] | Model, sr: float, *, hop_size: float = 0.1, center: bool = True
+    ) -> None:
+        self._network, self._sr = as_model(model).network, check_sr(sr)
         framing = framing_for(self._network, hop_size, center)
         self._framing = framing._replace(batch=min(framing.batch, self._network.microbatch))
         self._queue: deque[NDArray[Any]] = deque()
@@ -91,7 +95,7 @@ class Stream:
             The block is not an array of finite samples (then it is not taken), the stream is flushed or closed, or an
             earlier call failed.
         """
-        self._check_sound()
+        self._check_usable()
         if self._ended:
             raise EdgeL3Error("stream: expected no more samples after flush(), found some; make a new Stream")
         if not isinstance(block, np.ndarray):
@@ -119,7 +123,7 @@ class Stream:
         EdgeL3Warning
             The signal is shorter than a window, or all zeros.
         """
-        self._check_sound()
+        self._check_usable()
         if self._ended:
             return self._result([])
         self._ended = True
@@ -152,7 +156,7 @@ class Stream:
         while self._queue or not self._ended:
             yield self._queue.popleft() if self._queue else None
 
-    def _check_sound(self):
+    def _check_usable(self):
         """Raise `EdgeL3Error` if an earlier call failed."""
         if self._failed:
             raise EdgeL3Error("stream: an earlier call failed, and windows are lost; make a new Stream")

@@ -38,7 +38,7 @@ def main():
             f"  {begin:2}-{end:2} s  {what:10} is most like  {SCENES[other][0]:2}-{bounds[other + 1][0]:2} s  "
             f"{SCENES[other][1]:10} ({similarity[number, other]:.3f})"
         )
-    print("\nTry it with your own recordings: edgel3-np FILE, or edgel3_np.embed(FILE) in Python.")
+    print("\nTry it with your own recordings: .venv/bin/edgel3-np FILE, or edgel3_np.embed(FILE) in Python.")
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ def windows(blocks, window, hop, pad_left, batch):
     Yields
     ------
     batch : np.ndarray [shape=(b, window), float64]
-        A read-only view; zeros stand where windows pass an end of the signal. There is always one window. After all
-        complete windows, each None of `blocks` is passed on as None.
+        A read-only view; zeros stand where windows pass an end of the signal. There is always one window. A None of
+        `blocks` is passed on as None, after all windows that are complete by then.
     """
     done = 0
     extent = (batch - 1) * hop + window  # samples under one batch

@@ -332,6 +332,6 @@ def _source_of(provenance):
 
 def _nothing_found(paths):
     """Return the error that there is nothing to search."""
-    where = ", ".join(map(os.fsdecode, paths)) or "no files"
+    where = ", ".join(map(os.fsdecode, paths)) or "no files are given"
     what = "expected embeddings (npz), found none; make them with `edgel3-np RECORDINGS -o DIRECTORY`"
     return EdgeL3Error(f"{where}: {what}")

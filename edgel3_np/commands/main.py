@@ -34,5 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not missing.startswith(f"{package}."):
             raise
         part = missing[len(package) + 1 :].partition(".")[0]
-        tell("edgel3-np", f"the command {name} is not in this copy, which lacks its part {part}; install edgel3_np")
+        tell(
+            "edgel3-np",
+            f"{name}: expected the part {part}, which is not in this copy; add it (tools/vendor.py --with {part}), or "
+            "install edgel3_np",
+        )
         return USAGE

@@ -121,7 +121,7 @@ def in_order(function, items, threads):
     ----------
     function : callable
     items : iterable
-        One thread takes them, as results are asked for.
+        They are taken one after the other, as results are asked for.
     threads : int > 0
 
     Yields

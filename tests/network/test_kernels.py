@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from edgel3_np.network.kernels import ALGORITHMS
 from edgel3_np.network.maps import Scratch, plain_map
-from edgel3_np.network.plan import Layer
+from edgel3_np.network.plan import TILES, Layer
 from edgel3_np.network.rows import shift
 from edgel3_np.network.tape import Tape, execute
 
-TILES = [(2, 2), (2, 4), (3, 2), (3, 4), (4, 4), (6, 4), (4, 6), (5, 6), (6, 6)]
-VARIANTS = [("direct", (1, 1)), ("rows", (1, 1)), ("sparse", (1, 1)), *(("winograd", tile) for tile in TILES)]
+VARIANTS = [(name, tile) for name in ALGORITHMS for tile in (TILES if name == "winograd" else [(1, 1)])]
 SEED = st.integers(0, 2**32 - 1)
 
 
