@@ -29,7 +29,7 @@ _LAZY = {  # imported when they are first used
     "get_embedding": ".compat.edgel3",
     "get_output_path": ".compat.edgel3",
     "process_file": ".compat.edgel3",
-    "models": ".models",
+    **{module: f".{module}" for module in ("collection", "edgel3", "jobs", "models")},
 }
 
 
@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Any:
     if find_spec(__name__ + (_LAZY[name].rpartition(".")[0] or _LAZY[name])) is None:
         raise AttributeError(f"{name} is not in this copy of edgel3_np: vendor it too (tools/vendor.py --with)")
     module = import_module(__name__ + _LAZY[name])
-    globals()[name] = module if name == "models" else getattr(module, name)
+    globals()[name] = module if _LAZY[name] == f".{name}" else getattr(module, name)
     return globals()[name]
 
 

@@ -62,7 +62,9 @@ def check_seconds(name, value):
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise EdgeL3Error(f"{name}: expected a positive number of seconds, found {value!r}")
-    seconds = float(str(value)) if isinstance(value, (np.float16, np.float32)) else value
+    seconds = value
+    if isinstance(value, (np.float16, np.float32)):
+        seconds = float(np.format_float_positional(value))
     if not 0 < seconds <= MAX_SECONDS:  # false of NaN as well
         raise EdgeL3Error(f"{name}: expected a number of seconds above 0, up to {MAX_SECONDS:g}, found {value!r}")
     return float(seconds)

@@ -12,7 +12,7 @@ def renamed(module, names):
     module : str
         `__name__` of the module.
     names : dict of str to str
-        Old name, and where it is now, relative to the package: `.module:name`.
+        Old name, and where users import it now, relative to the package: `.module:name`.
 
     Returns
     -------
@@ -25,6 +25,6 @@ def renamed(module, names):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         path, _, new = names[name].partition(":")
         warnings.warn(f"{module}.{name} is now {package}{path}.{new}", DeprecationWarning, stacklevel=2)
-        return getattr(import_module(path, package), new)
+        return getattr(import_module(package + path), new)
 
     return __getattr__

@@ -2,9 +2,11 @@
 
 import sys
 
-from .commands.bench import main
-
 __all__ = ["main"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from .__main__ import run
+
+    sys.exit(run("main", ["bench", *sys.argv[1:]]))
+else:
+    from .commands.bench import main

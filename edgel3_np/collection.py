@@ -2,10 +2,11 @@
 
 from ._deprecated import renamed
 
+__all__ = ["embed_files", "find_jobs"]  # noqa: F822
 __getattr__ = renamed(
     __name__,
     {
-        "embed_files": ".collections.embed:embed_files",
+        "embed_files": ":embed_files",
         "find_jobs": ".collections.embed:find_jobs",
     },
 )

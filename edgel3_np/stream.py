@@ -95,15 +95,17 @@ class Stream:
             The block is not an array of finite samples (then it is not taken), the stream is flushed or closed, or an
             earlier call failed.
         """
-        self._check_usable()
-        if self._ended:
-            raise EdgeL3Error("stream: expected no more samples after flush(), found some; make a new Stream")
-        if not isinstance(block, np.ndarray):
-            raise EdgeL3Error(f"stream: expected a NumPy array of samples, found {type(block).__name__}")
-        mono = to_mono(check_samples(block), self._fed, self._sr, "stream")
+        self._begin()
+        try:
+            mono = self._accept(block)
+        except EdgeL3Error:  # the block is refused, and nothing is lost
+            self._failed = False
+            raise
         self._fed += len(mono)
         self._queue.append(mono)
-        return self._drain()
+        result = self._drain()
+        self._failed = False
+        return result
 
     def flush(self) -> Embedding:
         """End the signal, and embed the windows that are left.
@@ -123,15 +125,18 @@ class Stream:
         EdgeL3Warning
             The signal is shorter than a window, or all zeros.
         """
-        self._check_usable()
-        if self._ended:
-            return self._result([])
-        self._ended = True
+        self._begin()
         if self._fed == 0:
+            self._failed = False  # nothing is lost: samples may still come
             self._stats.remarks(self._framing.window)  # raises
-        result = self._drain()
-        for remark in self._stats.remarks(self._framing.window):
-            warn(remark)
+        if self._ended:
+            result = self._result([])
+        else:
+            self._ended = True
+            result = self._drain()
+            for remark in self._stats.remarks(self._framing.window):
+                warn(remark)
+        self._failed = False
         return result
 
     def over(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Embedding]:
@@ -156,22 +161,32 @@ class Stream:
         while self._queue or not self._ended:
             yield self._queue.popleft() if self._queue else None
 
-    def _check_usable(self):
-        """Raise `EdgeL3Error` if an earlier call failed."""
+    def _begin(self):
+        """Begin a call: until all is well the stream has failed, so all that ends a call early counts, a Ctrl-C too."""
         if self._failed:
-            raise EdgeL3Error("stream: an earlier call failed, and windows are lost; make a new Stream")
+            raise EdgeL3Error(
+                "stream: expected calls one after the other, each to its end, found one that failed or still runs: "
+                "windows are lost; make a new Stream"
+            )
+        self._failed = True
+
+    def _accept(self, block):
+        """Check a block and mix it down: (n,) or (n, channels) of any kind -> (n,), float64."""
+        if self._ended:
+            raise EdgeL3Error("stream: expected no more samples after flush(), found some; make a new Stream")
+        if not isinstance(block, np.ndarray):
+            raise EdgeL3Error(f"stream: expected a NumPy array of samples, found {type(block).__name__}")
+        return to_mono(check_samples(block), self._fed, self._sr, "stream")
 
     def _drain(self):
         """Embed the windows that are complete."""
-        parts, self._failed = [], True  # until all is well: whatever ends this early, a Ctrl-C too, loses windows
+        parts = []
         with one_blas_thread():
             for batch in self._batches:
                 if batch is None:
                     break
                 parts.append(embed_windows(self._network, batch, self._work, self._framing.hop))  # (b, dim)
-        result = self._result(parts)
-        self._failed = False
-        return result
+        return self._result(parts)
 
     def _result(self, parts):
         embedding = np.concatenate([np.empty((0, self._network.dim), np.float32), *parts])

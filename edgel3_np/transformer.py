@@ -2,9 +2,10 @@
 
 from ._deprecated import renamed
 
+__all__ = ["Embedder"]  # noqa: F822
 __getattr__ = renamed(
     __name__,
     {
-        "Embedder": ".compat.sklearn:Embedder",
+        "Embedder": ".embedder:Embedder",
     },
 )

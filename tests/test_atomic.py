@@ -97,3 +97,14 @@ def test_a_link_that_lies_at_the_path_is_replaced_not_followed(tmp_path):
         file.write(b"new")
     assert not (tmp_path / "a").is_symlink() and (tmp_path / "a").read_bytes() == b"new"
     assert (tmp_path / "target").read_bytes() == b"old"
+
+
+def test_a_file_is_synced_before_it_gets_its_name(tmp_path, monkeypatch):
+    """Otherwise an empty file may have the name after a power cut."""
+    steps, sync, link, replace = [], os.fsync, os.link, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: steps.append("sync") or sync(file))
+    monkeypatch.setattr(os, "link", lambda *paths, **options: steps.append("name") or link(*paths, **options))
+    monkeypatch.setattr(os, "replace", lambda *paths: steps.append("name") or replace(*paths))
+    with atomic(tmp_path / "a") as file:
+        file.write(b"new")
+    assert steps[:2] == ["sync", "name"]

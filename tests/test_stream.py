@@ -1,3 +1,4 @@
+import sys
 import warnings
 
 import numpy as np
@@ -203,9 +204,7 @@ def test_every_call_after_a_failure_is_an_error(small_model, sound, monkeypatch,
         "over": lambda: list(stream.over([sound[20_000:30_000]])),
     }
     for _ in range(2):
-        with pytest.raises(
-            EdgeL3Error, match="stream: an earlier call failed, and windows are lost; make a new Stream"
-        ):
+        with pytest.raises(EdgeL3Error, match="one that failed or still runs: windows are lost; make a new Stream"):
             calls[then]()
 
 
@@ -215,7 +214,7 @@ def test_a_second_flush_after_a_failed_one_is_an_error(small_model, sound, monke
     broken(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         stream.flush()
-    with pytest.raises(EdgeL3Error, match="an earlier call failed"):
+    with pytest.raises(EdgeL3Error, match="windows are lost"):
         stream.flush()
 
 
@@ -231,3 +230,73 @@ def test_a_refused_block_does_not_change_the_stream(small_model, sound):
     expected = small_model.embed(x, 8000)
     assert b"".join(part.embedding.tobytes() for part in parts) == expected.embedding.tobytes()
     assert b"".join(part.timestamps.tobytes() for part in parts) == expected.timestamps.tobytes()
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int16])
+def test_an_interrupt_at_any_line_of_feed_is_a_failure(small_model, kind):
+    """Wherever a Ctrl-C arrives, either the call has not begun, or it is done, or every later call is an error."""
+    block, refused, number = np.ones((500, 2), kind), 0, 0
+    while True:
+        number += 1
+        stream = Stream(small_model, 8000)
+        if not interrupt_at_line(number, lambda stream=stream: stream.feed(block)):
+            break
+        try:
+            stream.feed(block)
+        except EdgeL3Error:
+            refused += 1
+        else:
+            assert stream._fed == 1000 or number <= 3
+    assert number > 30 and refused > 20
+
+
+def interrupt_at_line(number, call):
+    """Raise a KeyboardInterrupt before line `number` of the package that a call executes; tell whether there is one."""
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        module = frame.f_globals.get("__name__", "")
+        if "edgel3_np" not in module or module.endswith(".threads"):  # where a lock is held, which no signal breaks
+            return None
+        lines += event == "line"
+        if event == "line" and lines == number:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_warning_that_is_an_error_does_not_lose_windows_silently(small_model, sound):
+    stream = Stream(small_model, 8000)
+    stream.feed(sound[:3000])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(EdgeL3Warning, match="shorter than a window"):
+            stream.flush()
+    with pytest.raises(EdgeL3Error, match="windows are lost"):
+        stream.flush()
+
+
+def test_every_flush_of_an_empty_stream_is_an_error(small_model, sound):
+    stream = Stream(small_model, 8000)
+    for _ in range(2):
+        with pytest.raises(EdgeL3Error, match="at least one sample"):
+            stream.flush()
+    assert len(stream.feed(sound[:9000]).timestamps) > 0  # nothing was lost
+
+
+def test_a_stream_takes_the_name_of_a_model(small_npz, small_model, sound):
+    for model in ("pico-64", small_npz):
+        with Stream(model, 8000, hop_size=0.5) as stream:
+            assert stream.feed(sound[:9000]).embedding.shape[1] == (64 if model == "pico-64" else small_model.dim)
+    with pytest.raises(EdgeL3Error, match="no-such-model"):
+        Stream("no-such-model", 8000)

@@ -98,8 +98,12 @@ class _SafeSeek:
 def _sound_file(file, name, sr, path=None):
     with _decoder(file, name, path) as decoder:
         if not 1 <= decoder.channels <= MAX_CHANNELS:
-            raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, found {decoder.channels}")
-        file_sr = check_sr(decoder.samplerate, f"{name}: sampling rate")
+            found = f"found {decoder.channels}"
+            raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, {found}", kind="not audio")
+        try:
+            file_sr = check_sr(decoder.samplerate, name)
+        except EdgeL3Error as error:
+            raise EdgeL3Error(str(error), kind="not audio") from None
         if sr is not None and check_sr(sr) != file_sr:
             raise EdgeL3Error(f"{name}: sr={sr} was given but the file says {file_sr} Hz; leave sr out for files")
         read = decoder.read if isinstance(decoder, WavFile) else partial(decoder.read, dtype="float64", always_2d=True)

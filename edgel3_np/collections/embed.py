@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from numbers import Integral
 from typing import TYPE_CHECKING, Callable
 
 from .._checks import check_whole
@@ -164,8 +163,7 @@ def find_jobs(
     loaded = cached_model(model, dim)
     framing = framing_for(loaded.network, hop_size, center)
     check_threads(threads, 1)
-    if not _is_shard(shard):
-        raise EdgeL3Error(f"shard: expected (k, n) with 1 <= k <= n, found {shard!r}")
+    shard = _check_shard(shard)
     inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
     found, unreadable = find_files(inputs, recursive)
     outputs = name_outputs(found, output_dir, suffix)
@@ -193,13 +191,12 @@ def find_jobs(
     return len(chosen), map(job, chosen), problems
 
 
-def _is_shard(shard):
-    return (
-        isinstance(shard, tuple)
-        and len(shard) == 2
-        and all(isinstance(value, Integral) for value in shard)
-        and 1 <= shard[0] <= shard[1]
-    )
+def _check_shard(shard):
+    """Return a shard, (k, n), as a tuple of two ints."""
+    if not isinstance(shard, tuple) or len(shard) != 2:
+        raise EdgeL3Error(f"shard: expected (k, n) with 1 <= k <= n, found {shard!r}")
+    parts = check_whole("shard", shard[1])
+    return check_whole("shard", shard[0], 1, parts), parts
 
 
 def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None):

@@ -75,7 +75,9 @@ def name_outputs(found, output_dir=None, suffix=None):
     EdgeL3Error
         `suffix` cannot be part of a file name.
     """
-    if suffix is not None and (not suffix or os.path.basename(suffix) != suffix or "\0" in suffix):
+    if suffix is not None and (
+        not isinstance(suffix, str) or not suffix or os.path.basename(suffix) != suffix or "\0" in suffix
+    ):
         raise EdgeL3Error(f"suffix: expected text that can be part of a file name, found {suffix!r}")
     ending = f"_{suffix}.npz" if suffix else ".npz"
 

@@ -2,7 +2,6 @@
 
 import heapq
 import os
-from contextlib import suppress
 from numbers import Real
 from typing import NamedTuple, Optional
 
@@ -146,19 +145,23 @@ def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_prob
     skipped = []
     report = on_problem or skipped.append
     query, paths = os.fsdecode(query), [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    files, problems = _find_results(paths)
-    wanted = _read_query(query, at) if query.lower().endswith(".npz") else _embed_query(query, at, files, model)
-    for problem in problems:
+    files, unreadable = _find_results(paths)
+    for problem in unreadable:
         report(problem)
-    searched = 0
+    is_result = query.lower().endswith(".npz")
+    if not files and not is_result:
+        raise _nothing_found(paths)
+    wanted = _read_query(query, at) if is_result else _embed_query(query, at, files, model)
+    searched, unread = 0, 0
 
     def hits():
-        nonlocal searched
+        nonlocal searched, unread
         for path in files:
             try:
                 space, found = _search_file(path, wanted, top, moments)
             except EdgeL3Error as error:
                 report(error)
+                unread += os.path.lexists(path)
                 continue
             if space != wanted.space:
                 raise EdgeL3Error(
@@ -172,7 +175,7 @@ def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_prob
     for problem in skipped:
         warn(str(problem))
     if not searched:
-        raise _nothing_found(paths)
+        raise _nothing_found(paths, unread)
     return best
 
 
@@ -194,7 +197,7 @@ def embedding_space(provenance, path, found=None):
     """
     options, sha256, contract = (provenance.get(key) for key in ("options", "weights_sha256", "contract"))
     dim = options.get("dim") if isinstance(options, dict) else None
-    if not (isinstance(sha256, str) and isinstance(contract, int) and isinstance(dim, int)):
+    if not (isinstance(sha256, str) and type(contract) is int and type(dim) is int):
         what = "a provenance with weights_sha256, contract and options.dim"
         raise EdgeL3Error(f"{path}: expected {what}, found none", kind="damaged")
     if found not in (None, dim):
@@ -271,13 +274,14 @@ def _read_query(path, at):
 
 def _embed_query(path, at, files, model):
     """Return the `Query` for a recording, embedded like the first of the files that can be read."""
-    for first in files:
-        provenance = read_provenance(first)
-        with suppress(EdgeL3Error):
-            space = embedding_space(provenance or {}, first)
+    for number, first in enumerate(files, 1):
+        provenance = read_provenance(first) or {}
+        try:
+            space = embedding_space(provenance, first)
             break
-    else:
-        raise _nothing_found(files)
+        except EdgeL3Error:
+            if number == len(files):  # none is left
+                raise
     name = provenance.get("model") if model is None else model
     try:
         if model is None and is_path(name):  # an untrusted file does not decide which file is opened
@@ -330,8 +334,8 @@ def _source_of(provenance):
     return os.path.basename(source["name"]), source.get("bytes"), source.get("mtime_ns")
 
 
-def _nothing_found(paths):
-    """Return the error that there is nothing to search."""
+def _nothing_found(paths, unread=0):
+    """Return the error that there is nothing to search; `unread` files are there and cannot be read."""
     where = ", ".join(map(os.fsdecode, paths)) or "no files are given"
     what = "expected embeddings (npz), found none; make them with `edgel3-np RECORDINGS -o DIRECTORY`"
-    return EdgeL3Error(f"{where}: {what}")
+    return EdgeL3Error(f"{where}: {what}", kind="damaged" if unread else "invalid")

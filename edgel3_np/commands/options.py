@@ -22,7 +22,7 @@ def whole_number(low=1, high=None):
     """An argparse type: a whole number from `low` to `high`, both included."""
 
     def parse(text):
-        return _checked(check_whole, text, int, low, high)
+        return _checked(check_whole, text, _decimal, low, high)
 
     return parse
 
@@ -55,6 +55,13 @@ def time_span(text):
             f"expected a time in seconds such as 9, or the first and the last such as 7-9, found {text!r}"
         )
     return ends if len(ends) == 2 else ends[0]
+
+
+def _decimal(text):
+    """Convert digits to an int; `int` takes signs, spaces and underscores too."""
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
 
 
 def _checked(check, text, convert, *bounds):

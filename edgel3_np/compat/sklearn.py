@@ -56,6 +56,8 @@ class Embedder:
     With scikit-learn: `make_pipeline(Embedder(), StandardScaler(), LogisticRegression()).fit(paths, labels)`.
     """
 
+    __module__ = __name__.rpartition(".compat.")[0] + ".embedder"  # pickles name the door, not this file
+
     def __init__(self, model=DEFAULT, *, dim=None, hop_size=0.1, center=True, pooling="mean", sr=None, threads=None):
         self.model, self.dim = model, dim
         self.hop_size, self.center, self.pooling = hop_size, center, pooling

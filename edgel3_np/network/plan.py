@@ -1,6 +1,7 @@
 """Plan a network: fold its batch norms, and choose the algorithm and the tiles of each layer that should be fastest."""
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -141,9 +142,9 @@ def plan_network(weights, dim=None):
     EdgeL3Error
         The model has no embeddings of this length.
     """
-    if dim is not None and (isinstance(dim, bool) or dim not in weights.dims):
+    if dim is not None and not (isinstance(dim, Integral) and not isinstance(dim, bool) and dim in weights.dims):
         expected = " or ".join(map(str, weights.dims))
-        raise EdgeL3Error(f"dim: expected {expected}, the lengths of an embedding of {weights.name}, found {dim!r}")
+        raise EdgeL3Error(f"dim: expected {expected} for {weights.name}, found {dim!r}")
     frontend = weights.frontend
     bands = mel_bands(mel_filterbank(frontend) if weights.mel is None else weights.mel)
     scale, shift = _affine(weights.norms[0])

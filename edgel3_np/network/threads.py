@@ -20,7 +20,7 @@ from .._checks import check_whole
 MAX_THREADS = 256
 _SYMBOLS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
-_active, _before = 0, 1  # calls inside `one_blas_thread`; the setting that the first of them finds
+_inside, _before = set(), None  # a token of each call inside `one_blas_thread`; the setting that the first one finds
 
 
 @contextmanager
@@ -34,30 +34,43 @@ def one_blas_thread():
     active : int > 0
         Number of calls that are inside now, including this one.
     """
-    global _active, _before
-    control = _openblas()
-    with _lock:
-        if control and _active == 0:
-            _before = control[0]()
-            control[1](1)
-        _active += 1
-        active = _active
-    try:
+    global _before
+    control, token = _openblas(), object()
+    try:  # from here on a Ctrl-C at any place leaves the setting as it was
+        with _lock:
+            if control and not _inside:
+                _before = control[0]()
+            _inside.add(token)
+            if control:
+                control[1](1)
+            active = len(_inside)
         yield active
     finally:
-        with _lock:
-            _active -= 1
-            if control and _active == 0:
-                control[1](_before)
+        try:
+            _leave(control, token)
+        except KeyboardInterrupt:
+            _leave(control, token)
+            raise
+
+
+def _leave(control, token):
+    """End a call of `one_blas_thread`; a second time this does nothing."""
+    global _before
+    with _lock:
+        _inside.discard(token)
+        if control and not _inside and _before is not None:
+            control[1](_before)
+            _before = None
 
 
 def _after_fork():
     """Reset the state in a forked child, which has neither the other threads of its parent nor their locks."""
-    global _lock, _active
+    global _lock, _before
     _lock = threading.Lock()
-    if _active and _openblas():
+    if _before is not None:
         _openblas()[1](_before)
-    _active = 0
+    _inside.clear()
+    _before = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,7 +17,7 @@ from ..errors import EdgeL3Error
 from ..features.mel import mel_filterbank
 from ..features.stft import hann_window
 from ..weights.format import Weights
-from ..weights.registry import CITATIONS, LICENSES, OPENL3_FRONTENDS, RELEASED, SEA, SPARSE, SPARSITIES
+from ..weights.registry import CITATIONS, LICENSES, OPENL3_FRONTENDS, RELEASED, SEA, SPARSE, SPARSITIES, openl3_name
 from ..weights.sparse import to_csr
 from .keras import MAX_H5_BYTES, check_config, read_layers, sort_layers, unpack
 
@@ -125,7 +125,7 @@ def recognise_openl3(filename, name, path):
     The weights do not tell: the models for the three spectrograms share one network, and the front end is not stored.
     """
     match = re.search(f"({'|'.join(OPENL3_FRONTENDS)})_(music|env)", filename)
-    name = name or (f"openl3-{match[1]}-{match[2]}" if match else None)
+    name = name or (openl3_name(match[1], match[2]) if match else None)
     if name not in RELEASED or RELEASED[name].family != "openl3":
         raise EdgeL3Error(
             f"{path}: expected a file name that tells which of OpenL3's models this is, such as "

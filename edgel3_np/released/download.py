@@ -48,21 +48,26 @@ def fetch(address, max_bytes, progress=None):
         The file cannot be downloaded, or is larger than `max_bytes`; the message says why.
     """
     content, tries = bytearray(), 1
+    received = _receive(address, content, max_bytes)
     while True:
         try:
-            _receive(address, content, max_bytes, progress or (lambda done, total: None))
-            return bytes(content)
+            state = next(received, None)
         except EdgeL3Error:
             raise
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed address
             if not content or tries == TRIES:  # a download that does not even begin is not tried again
                 raise EdgeL3Error(f"{address}: {_reason(error)}") from error
-        time.sleep(WAIT * 2 ** (tries - 1))
-        tries += 1
+            time.sleep(WAIT * 2 ** (tries - 1))
+            tries, received = tries + 1, _receive(address, content, max_bytes)
+            continue
+        if state is None:
+            return bytes(content)
+        if progress is not None:  # out here: an error of the caller's is not one of the network
+            progress(*state)
 
 
-def _receive(address, content, max_bytes, progress):
-    """Append the missing part of a file to `content`."""
+def _receive(address, content, max_bytes):
+    """Append the missing part of a file to `content`; yield bytes so far, and the size of the file or None."""
     with _open(address, len(content)) as response:
         extent = response.headers.get("Content-Range", "")
         if response.status != 206 or not extent.startswith(f"bytes {len(content)}-"):
@@ -76,7 +81,7 @@ def _receive(address, content, max_bytes, progress):
             if not chunk:
                 break
             content += chunk
-            progress(len(content), total)
+            yield len(content), total
             now = time.monotonic()
             if now - since >= TIMEOUT:
                 if len(content) - mark < MIN_RATE * TIMEOUT:

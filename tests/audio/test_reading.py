@@ -282,3 +282,13 @@ def test_empty_recording_has_no_samples(tmp_path):
     path = tmp_path / "empty.wav"
     soundfile.write(path, np.zeros(0), 48000)
     assert len(read(path)[1]) == 0
+
+
+@pytest.mark.parametrize("when", ["SoundFile", "read"])
+def test_a_lack_of_memory_is_not_a_damaged_recording(stereo_file, monkeypatch, when):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(soundfile if when == "SoundFile" else soundfile.SoundFile, when, fail)
+    with pytest.raises(MemoryError), open_audio(stereo_file[0]) as (_, blocks):
+        list(blocks)

@@ -93,6 +93,18 @@ def test_an_unreadable_query(recordings, small_npz, capsys):
     assert err.count("edgel3-np similar: ") == 2 and len(out.splitlines()) == 3
 
 
+def test_unreadable_files_are_not_wrong_usage(recordings, collection, small_npz, tmp_path, capsys):
+    soundfile.write(tmp_path / "slow.wav", np.ones(100), 50)
+    assert main(["similar", str(tmp_path / "slow.wav"), str(recordings / "c"), "-m", str(small_npz)]) == 1
+    assert f"{tmp_path / 'slow.wav'}: expected a sampling rate from 100" in capsys.readouterr().err
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.npz").write_text("x")
+    soundfile.write(tmp_path / "sound.wav", np.ones(9000), 8000)
+    for query in (collection[0], tmp_path / "sound.wav"):
+        assert main(["similar", str(query), str(tmp_path / "bad")]) == 1
+        assert str(tmp_path / "bad" / "x.npz") in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", ["cut", "missing", "foreign"])
 def test_a_query_of_embeddings_that_is_damaged_is_not_wrong_usage(collection, tmp_path, capsys, change):
     query = tmp_path / "query.npz"

@@ -46,12 +46,12 @@ def test_the_reference_is_computed_on_one_blas_thread(monkeypatch):
     active, reference = [], checks.reference_embedding
 
     def record(*arguments):
-        active.append(threads._active)
+        active.append(len(threads._inside))
         return reference(*arguments)
 
     monkeypatch.setattr(checks, "reference_embedding", record)
     assert compare("pico-64")["difference"] <= 1e-5
-    assert active == [1] and threads._active == 0
+    assert active == [1] and not threads._inside
 
 
 def test_a_golden_embedding_cut_short(folder):

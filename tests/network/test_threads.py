@@ -1,4 +1,6 @@
+import contextlib
 import hashlib
+import linecache
 import multiprocessing
 import os
 import subprocess
@@ -46,6 +48,53 @@ def test_the_number_of_blas_threads_is_set_to_one_and_restored():
         assert get() == 2
     finally:
         set_threads(before)
+
+
+def test_an_interrupt_at_any_line_restores_the_number(monkeypatch):
+    monkeypatch.setattr(parallel, "_lock", contextlib.nullcontext())  # no signal interrupts the way into or out of it
+    get, set_threads = blas_threads()
+    before, number, interrupted = get(), 0, True
+    set_threads(2)
+
+    def call():
+        with parallel.one_blas_thread():
+            pass
+
+    try:
+        while interrupted:
+            number += 1
+            interrupted = interrupt_at_line(number, call)
+            assert (get(), len(parallel._inside)) == (2, 0), f"line {number}"
+        assert number > 10
+    finally:
+        set_threads(before)
+
+
+def interrupt_at_line(number, call):
+    """Raise a KeyboardInterrupt before line `number` of the module that a call executes; tell whether there is one."""
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if frame.f_globals.get("__name__") != parallel.__name__:
+            return None
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if text in ("try:", "finally:"):  # no signal is looked at here
+            return trace
+        lines += event == "line"
+        if event == "line" and lines == number:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def test_the_last_of_overlapping_calls_restores_the_number():
@@ -268,7 +317,7 @@ def test_forked_while_another_thread_computes(small_npz, sweep):
         "threading.Thread(target=hold, daemon=True).start(); held.wait()\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    assert parallel._active == 0 and (parallel._openblas() is None or parallel._openblas()[0]() == before)\n"
+        "    assert not parallel._inside and (parallel._openblas() is None or parallel._openblas()[0]() == before)\n"
         "    same = model.embed(sound, 8000).embedding.tobytes() == expected\n"
         "    os._exit(0 if same else 3)\n"
         "print(os.waitpid(child, 0)[1])\n"

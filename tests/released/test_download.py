@@ -154,3 +154,12 @@ def test_no_thread_is_left():
         assert fetch(f"{state.url}/good/x", 1) == b"x"
         count = threading.active_count()
     assert threading.active_count() < count
+
+
+def test_an_error_of_the_callers_progress_is_raised_as_it_is(served):
+    def progress(done, total):
+        raise ValueError("my own fault")
+
+    with pytest.raises(ValueError, match="my own fault"):
+        fetch(f"{served.url}/good/x", MOST, progress)
+    assert len(served.requests) == 1
