@@ -39,13 +39,13 @@ def time_algorithm(algorithm, tile, shape, filters, sparsity):
     channels, frames, columns = shape
     layer = Layer("conv", algorithm, tile, shape, filters, True, False, 1 - sparsity / 100, 0.0)
     kernel = networks.random_kernel(np.random.default_rng(0), channels, filters, sparsity).astype(np.float64)
-    layer = replace(layer, weights=layer.kernel.pack(kernel, np.zeros(filters), layer))
-    x, out = layer.kernel.new_map(layer, 1), plain_map(1, frames, columns, filters)
+    layer = replace(layer, weights=layer.module.pack(kernel, np.zeros(filters), layer))
+    x, out = layer.module.new_map(layer, 1), plain_map(1, frames, columns, filters)
     x.tiles[...] = np.random.default_rng(0).random(x.tiles.shape, np.float32)
-    scratch, tape = Scratch(layer.kernel.scratch_size(layer, 1)), Tape(layer.name)
-    for first in layer.kernel.strip_starts(layer):
+    scratch, tape = Scratch(layer.module.scratch_size(layer, 1)), Tape(layer.name)
+    for first in layer.module.strip_starts(layer):
         scratch.reset()
-        layer.kernel.record(tape, layer, x, out, scratch, first)
+        layer.module.record(tape, layer, x, out, scratch, first)
     return measure(lambda: execute(tape), ROUNDS)["min"]
 
 

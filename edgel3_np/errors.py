@@ -26,7 +26,7 @@ class EdgeL3Error(ValueError):
 
 
 class EdgeL3Warning(UserWarning):
-    """The input is unusual (silent, or shorter than a window) but is embedded all the same."""
+    """Something is unusual, and work goes on: silence, sound shorter than a window, a file that a search skips."""
 
 
 def warn(message: str) -> None:

@@ -58,3 +58,8 @@ def test_a_hop_of_any_precision_gives_the_same_windows(hop_size, dtype):
     expected, found = (embed(sound, 8000, hop_size=value) for value in (hop_size, dtype(hop_size)))
     assert found.embedding.tobytes() == expected.embedding.tobytes()
     assert found.timestamps.tobytes() == expected.timestamps.tobytes()
+
+
+def test_seconds_do_not_depend_on_how_numpy_prints():
+    with np.printoptions(precision=2, legacy="1.13"):
+        assert check_seconds("hop_size", np.float32(1 / 3)) == 0.33333334

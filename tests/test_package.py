@@ -260,6 +260,12 @@ def test_doors_lead_to_what_users_import():
         edgel3_np.nothing  # noqa: B018
 
 
+@pytest.mark.parametrize("name", ["collection", "edgel3", "jobs", "models"])
+def test_modules_that_can_be_used_after_the_plain_import(name):
+    out = run(f"import edgel3_np; print(edgel3_np.{name}.__name__)").stdout
+    assert out == f"edgel3_np.{name}\n"
+
+
 def run(code, **options):
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     return subprocess.run(

@@ -346,6 +346,17 @@ def test_the_engine_alone_has_no_commands(engine, wav):
     assert code == 2 and "Traceback" not in err and len(err.splitlines()) == 1 and "not in this copy" in err
 
 
+def test_the_engine_lists_no_names_that_it_lacks(engine):
+    code = "import edgel3_np as l3; print([name for name in dir(l3) if not hasattr(l3, name)])"
+    assert start(["-c", code], root=str(engine.parent)) == "[]\n"
+
+
+def test_the_bench_of_a_copy_without_diagnostics_says_so(tmp_path, capsys):
+    assert vendor.main([str(tmp_path), "--with", "commands"]) == 0
+    code, err = fails(["-m", "edgel3_np.bench"], tmp_path)
+    assert code == 2 and "expected the part diagnostics" in err and "Traceback" not in err
+
+
 def test_names_that_the_engine_lacks_raise_import_or_attribute_errors(engine):
     code = (
         "import edgel3_np as l3\n"

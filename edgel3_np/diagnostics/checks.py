@@ -87,7 +87,7 @@ def _check_file(model, sha256):
     """Check that a weight file is the one that comes with this version, if a model of that name does."""
     bundled = is_bundled(model, sha256)
     if bundled is None:
-        found = "not one of those that come with this version"
+        found = "not named as one of those that come with this version"
     elif bundled:
         found = "the one that came with this version"
     else:

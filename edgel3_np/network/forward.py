@@ -24,10 +24,10 @@ class Workspace:
     def __init__(self, network, threads=1):
         layers, late, windows = network.layers, network.late, network.microbatch
         counts = [1 if number < late else windows for number in range(len(layers))]
-        sizes = [layer.kernel.scratch_size(layer, count) for layer, count in zip(layers, counts)]
+        sizes = [layer.module.scratch_size(layer, count) for layer, count in zip(layers, counts)]
         last = layers[-1]
         self.network = network
-        self.maps = [layer.kernel.new_map(layer, count) for layer, count in zip(layers, counts)]
+        self.maps = [layer.module.new_map(layer, count) for layer, count in zip(layers, counts)]
         self.maps.append(plain_map(windows, *last.shape[1:], last.filters))
         self.scratch = [Scratch(max(sizes)) for _ in range(threads)]
         self.log_mel = zeros(1, network.frontend.n_mels, network.frontend.n_frames)
@@ -72,10 +72,10 @@ def _record_input(network, log_mel, x):
 def _record_layer(layer, x, out, scratch):
     """Record a layer: a tape for each thread, with the strips that it takes."""
     tapes = [Tape(layer.name) for _ in scratch]
-    for index, first in enumerate(layer.kernel.strip_starts(layer)):
+    for index, first in enumerate(layer.module.strip_starts(layer)):
         thread = index % len(scratch)
         scratch[thread].reset()
-        layer.kernel.record(tapes[thread], layer, x, out, scratch[thread], first)
+        layer.module.record(tapes[thread], layer, x, out, scratch[thread], first)
     return [tape for tape in tapes if tape.calls]
 
 

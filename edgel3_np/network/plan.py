@@ -11,7 +11,7 @@ from ..features.frontend import FrontEnd
 from ..features.mel import mel_bands, mel_filterbank
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
 from ..weights.sparse import to_dense
-from .kernels import ALGORITHMS
+from .algorithms import ALGORITHMS
 from .threads import one_blas_thread
 
 # The cost model: what one thread does in a microsecond, as measured with AVX-512 (see benchmarks/RESULTS.md). Nothing
@@ -37,7 +37,7 @@ class Layer:
     name : str
         `conv1` ... `conv8`.
     algorithm : str
-        A key of `kernels.ALGORITHMS`.
+        A key of `algorithms.ALGORITHMS`.
     tile : tuple of int (rows, columns)
         Pixels that `winograd` computes together; (1, 1) for the others.
     shape : tuple
@@ -66,14 +66,14 @@ class Layer:
     weights: Any = None
 
     @property
-    def kernel(self):
+    def module(self):
         """The algorithm's module."""
         return ALGORITHMS[self.algorithm]
 
     @property
     def group(self):
         """Rows of points that `winograd` computes at a time: as many as stay in the cache."""
-        return self.kernel.choose_group(self)
+        return self.module.choose_group(self)
 
     @property
     def operations(self):
@@ -150,7 +150,7 @@ def plan_network(weights, dim=None):
     scale, shift = _affine(weights.norms[0])
     with one_blas_thread():  # products of weights must not depend on the number of threads either
         layers = [
-            replace(layer, weights=layer.kernel.pack(kernel, bias, layer))
+            replace(layer, weights=layer.module.pack(kernel, bias, layer))
             for layer, (kernel, bias) in zip(choose_layers(weights), fold_batch_norms(weights))
         ]
     for layer in layers:
@@ -269,7 +269,7 @@ def estimate_cost(algorithm, tile, shape, filters, density):
     Parameters
     ----------
     algorithm : str
-        A key of `kernels.ALGORITHMS`.
+        A key of `algorithms.ALGORITHMS`.
     tile : tuple of int (rows, columns)
     shape : tuple
         (channels, frames, columns).

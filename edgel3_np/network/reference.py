@@ -1,4 +1,4 @@
-"""The network on one page: slow, obvious, in float64. Read this first; `kernels`, `plan` and `forward` make it fast."""
+"""The network on one page: slow, obvious, in float64. Read this first; the other modules make it fast."""
 
 import numpy as np
 

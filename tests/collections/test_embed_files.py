@@ -262,6 +262,10 @@ def test_directories_that_cannot_be_listed_are_reported(sounds, tmp_path, small_
         ({"threads": 0}, "threads"),
         ({"shard": (3, 2)}, "shard"),
         ({"shard": "1/2"}, "shard"),
+        ({"shard": (True, True)}, "shard"),
+        ({"shard": (1.0, 2)}, "shard"),
+        ({"suffix": 5}, "suffix"),
+        ({"dim": 96.0}, "dim"),
         ({"suffix": "a/b"}, "suffix"),
         ({"model": "none"}, "model"),
         ({"model": 5}, "model"),
@@ -293,3 +297,8 @@ def test_the_recipe_of_the_readme(sounds, tmp_path, monkeypatch):
     exec(recipe, found)  # noqa: S102 the code is from our own README
     assert [report.status for report in found["reports"]] == ["done"] * 6 == ["done"] * found["count"]
     assert len(contents(tmp_path / "embeddings")) == 6
+
+
+def test_a_shard_of_numpys_numbers(sounds, tmp_path, small_npz):
+    reports = run(sounds, tmp_path / "out", small_npz, shard=(np.int8(1), np.int8(1)))
+    assert [report.status for report in reports] == ["done"] * 6

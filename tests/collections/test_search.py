@@ -409,3 +409,15 @@ def test_embedding_spaces():
 def test_fields_of_a_hit_keep_their_names_and_order():
     """The command prints them as JSON."""
     assert Hit._fields == ("score", "moment", "time", "path")
+
+
+def test_true_is_no_contract():
+    with pytest.raises(edgel3_np.EdgeL3Error, match="expected a provenance"):
+        embedding_space({"weights_sha256": "a", "contract": True, "options": {"dim": 4}}, "a.npz")
+
+
+def test_means_are_computed_with_one_blas_thread(tmp_path, monkeypatch):
+    inside, norm = [], np.linalg.norm
+    monkeypatch.setattr(search.np.linalg, "norm", lambda x: inside.append(len(threads._inside)) or norm(x))
+    search._mean_of(np.ones((2, DIM), np.float32), np.arange(2.0), None, "a")
+    assert inside == [1]

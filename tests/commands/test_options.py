@@ -38,6 +38,9 @@ def test_values(parse, text, value):
     [
         (whole_number(), "0", "expected a whole number above 0, found '0'"),
         (whole_number(), "-1", "expected a whole number above 0, found '-1'"),
+        (whole_number(), "1_0", "expected a whole number above 0, found '1_0'"),
+        (whole_number(), "+2", "expected a whole number above 0, found '+2'"),
+        (whole_number(), " 2", "expected a whole number above 0, found ' 2'"),
         (whole_number(), "1.5", "expected a whole number above 0, found '1.5'"),
         (whole_number(), "", "expected a whole number above 0, found ''"),
         (whole_number(high=256), "9" * 5000, "expected a whole number from 1 to 256, found '999"),

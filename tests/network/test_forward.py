@@ -106,7 +106,7 @@ def test_a_window_has_the_same_bytes_in_any_batch(case):
 def test_strips_on_threads_give_the_same_bytes(case, threads, monkeypatch):
     make_strips_low(monkeypatch)
     network = plan_network(factory.random_weights(**CASES[case]))
-    assert max(len(layer.kernel.strip_starts(layer)) for layer in network.layers) >= threads
+    assert max(len(layer.module.strip_starts(layer)) for layer in network.layers) >= threads
     log_mel = random_log_mel(network.frontend, network.microbatch + 2)
     work, expected = Workspace(network, threads), forward(Workspace(network), log_mel)
     with spread(threads) as apply:
