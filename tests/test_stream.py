@@ -1,10 +1,10 @@
-import sys
 import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupts import interrupt_at_line
 
 from edgel3_np import EdgeL3Error, EdgeL3Warning, Stream
 
@@ -235,11 +235,15 @@ def test_a_refused_block_does_not_change_the_stream(small_model, sound):
 @pytest.mark.parametrize("kind", [np.float64, np.int16])
 def test_an_interrupt_at_any_line_of_feed_is_a_failure(small_model, kind):
     """Wherever a Ctrl-C arrives, either the call has not begun, or it is done, or every later call is an error."""
+
+    def counts(module):  # not where a lock is held, which no signal breaks
+        return "edgel3_np" in module and not module.endswith(".threads")
+
     block, refused, number = np.ones((500, 2), kind), 0, 0
     while True:
         number += 1
         stream = Stream(small_model, 8000)
-        if not interrupt_at_line(number, lambda stream=stream: stream.feed(block)):
+        if not interrupt_at_line(number, lambda stream=stream: stream.feed(block), counts):
             break
         try:
             stream.feed(block)
@@ -248,31 +252,6 @@ def test_an_interrupt_at_any_line_of_feed_is_a_failure(small_model, kind):
         else:
             assert stream._fed == 1000 or number <= 3
     assert number > 30 and refused > 20
-
-
-def interrupt_at_line(number, call):
-    """Raise a KeyboardInterrupt before line `number` of the package that a call executes; tell whether there is one."""
-    lines = 0
-
-    def trace(frame, event, _):
-        nonlocal lines
-        module = frame.f_globals.get("__name__", "")
-        if "edgel3_np" not in module or module.endswith(".threads"):  # where a lock is held, which no signal breaks
-            return None
-        lines += event == "line"
-        if event == "line" and lines == number:
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def test_a_warning_that_is_an_error_does_not_lose_windows_silently(small_model, sound):

@@ -1,6 +1,5 @@
 import contextlib
 import hashlib
-import linecache
 import multiprocessing
 import os
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupts import interrupt_at_line
 
 import edgel3_np
 from edgel3_np.network import threads as parallel
@@ -63,38 +63,11 @@ def test_an_interrupt_at_any_line_restores_the_number(monkeypatch):
     try:
         while interrupted:
             number += 1
-            interrupted = interrupt_at_line(number, call)
+            interrupted = interrupt_at_line(number, call, lambda module: module == parallel.__name__)
             assert (get(), len(parallel._inside)) == (2, 0), f"line {number}"
         assert number > 10
     finally:
         set_threads(before)
-
-
-def interrupt_at_line(number, call):
-    """Raise a KeyboardInterrupt before line `number` of the module that a call executes; tell whether there is one."""
-    lines = 0
-
-    def trace(frame, event, _):
-        nonlocal lines
-        if frame.f_globals.get("__name__") != parallel.__name__:
-            return None
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if text in ("try:", "finally:"):  # no signal is looked at here
-            return trace
-        lines += event == "line"
-        if event == "line" and lines == number:
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def test_the_last_of_overlapping_calls_restores_the_number():
