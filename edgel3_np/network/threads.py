@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Optional
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from .._checks import check_whole
 MAX_THREADS = 256
 _SYMBOLS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
-_inside, _before = set(), None  # a token of each call inside `one_blas_thread`; the setting that the first one finds
+_inside: set[object] = set()  # a token of each call inside `one_blas_thread`
+_before: Optional[int] = None  # the setting that the first of them finds
 
 
 @contextmanager

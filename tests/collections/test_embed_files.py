@@ -301,4 +301,4 @@ def test_the_recipe_of_the_readme(sounds, tmp_path, monkeypatch):
 
 def test_a_shard_of_numpys_numbers(sounds, tmp_path, small_npz):
     reports = run(sounds, tmp_path / "out", small_npz, shard=(np.int8(1), np.int8(1)))
-    assert [report.status for report in reports] == ["done"] * 6
+    assert [report.status for report in reports.values()] == ["done"] * 6
