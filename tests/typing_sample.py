@@ -87,7 +87,7 @@ def mistakes(model: Model) -> None:
     load_model(64)  # type: ignore[arg-type]
     load_model().name = "other"  # type: ignore[misc]
     model.embed("a.wav").vectors  # type: ignore[attr-defined]  # noqa: B018
-    Stream("pico-64", 8000)  # type: ignore[arg-type]
+    Stream(64, 8000)  # type: ignore[arg-type]
     Stream(model, 8000).feed(b"\0")  # type: ignore[arg-type]
     embed_files(3, "out")  # type: ignore[arg-type]
     embed_files("in", "out", on_report=print, jobs="2")  # type: ignore[arg-type]
