@@ -27,8 +27,8 @@ class Stream:
     All embeddings together have the same bytes as those of `Model.embed` of the whole signal, however it is cut into
     blocks. At its end a `with` block closes the stream without flushing it: windows that are not complete are dropped.
 
-    If a call fails while it computes, or is interrupted, windows are lost. Every later call then raises `EdgeL3Error`,
-    because the times of what follows would be wrong.
+    If a call fails or is interrupted, windows are lost. Every later call then raises `EdgeL3Error`, because the times
+    of what follows would be wrong. A block that is refused is not such a failure.
 
     Parameters
     ----------
