@@ -38,6 +38,7 @@ class _Part(NamedTuple):
 class _Polyphase(NamedTuple):
     """A conversion between two rates: everything that does not depend on the signal."""
 
+    rates: tuple  # (sr, target_sr)
     p: int  # outputs ...
     q: int  # ... for so many inputs
     left: int  # inputs that an output needs, up to and including the last one before its time
@@ -47,8 +48,8 @@ class _Polyphase(NamedTuple):
     inputs: int  # inputs of a group; a chunk is a whole number of groups
     groups: int  # groups of a chunk
     strides: int  # groups that lie so far apart do not overlap in the inputs that a part needs
-    parts: Optional[tuple]  # of _Part; None where no bank is kept
-    columns: Optional[tuple]  # where values, their slopes, values from below and their slopes stand: arrays of int
+    size: int  # outputs of a part
+    bank: Optional[tuple]  # parts and columns from `_bank`; None where no bank is kept
 
 
 def resample(blocks, sr, target_sr):
@@ -84,7 +85,7 @@ def resample(blocks, sr, target_sr):
         yield from blocks
         return
     poly = _polyphase(sr, target_sr)
-    compute, size = _direct if poly.parts is None else _filter_bank, poly.outputs
+    compute, size = _direct if poly.bank is None else _filter_bank, poly.outputs
     ratio = float(target_sr) / sr
     time, current, done = np.zeros(1), -1, 0
     for x, number, end, ended, paused in spans(blocks, lambda number: _inputs_of(poly, number * size, size)):
@@ -105,9 +106,10 @@ def resample(blocks, sr, target_sr):
 def _inputs_of(poly, first, count):
     """Return the bounds of the inputs that `count` outputs from `first` on need."""
     start = _floor(poly, first) - poly.left
-    if poly.parts is None:
+    if poly.bank is None:
         return start, _floor(poly, first + count - 1) + 1 + poly.right
-    return start, start + (poly.groups - 1) * poly.inputs + max(part.start + len(part.weights) for part in poly.parts)
+    last = max(part.start + len(part.weights) for part in poly.bank[0])
+    return start, start + (poly.groups - 1) * poly.inputs + last
 
 
 def _floor(poly, t):
@@ -133,18 +135,16 @@ def _polyphase(sr, target_sr):
     wing = len(_table()) // int(scale * ENTRIES)
     increment = Fraction(1.0 / (float(target_sr) / sr))
     drifts = increment != 1 / ratio or increment.denominator > 1024
-    poly = _Polyphase(p, q, wing, wing, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, None, None)
+    poly = _Polyphase((sr, target_sr), p, q, wing, wing, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, 1, None)
     part = max(1, 2 * wing * p // (PART * q))  # outputs
     repeat = max(1, -(-part // p))  # a group is large enough for a part
     if 2 * wing * (PART + 1) // PART * repeat * p * (2 if drifts else 1) > MAX_BANK:
         return poly
-    parts, columns = _bank(poly, repeat, -(-repeat * p // max(1, round(repeat * p / part))))
-    strides = -(-max(len(part.weights) for part in parts) // (repeat * q))
+    poly = poly._replace(inputs=repeat * q, size=-(-repeat * p // max(1, round(repeat * p / part))))
+    bank = _bank(poly, 1)
+    strides = -(-max(len(part.weights) for part in bank[0]) // poly.inputs)
     groups = -(-max(1, CHUNK // (repeat * p)) // strides) * strides
-    outputs = groups * repeat * p
-    return poly._replace(
-        outputs=outputs, inputs=repeat * q, groups=groups, strides=strides, parts=parts, columns=columns
-    )
+    return poly._replace(outputs=groups * repeat * p, groups=groups, strides=strides, bank=bank)
 
 
 def _weights(poly, fraction):
@@ -177,27 +177,30 @@ def _weights(poly, fraction):
     return weights
 
 
-def _bank(poly, repeat, size):
-    """Return the filter bank of a group of `repeat * p` outputs, in parts of `size` outputs.
+def _bank(poly, side):
+    """Return the filter bank of a group of outputs, in parts of `poly.size` outputs.
 
     If the running sum drifts, each part has besides its outputs those whose time is a whole number once more, with the
-    weights just below that time; and then the slopes of all of them.
+    weights just below that time; and then the slopes of all of them, after their times (`side` 1) or before (-1): where
+    the table is interpolated linearly, the two may differ.
 
     Returns
     -------
     parts : tuple of _Part
     columns : tuple of 4 np.ndarray of int
-        Columns of the outputs, (repeat * p,), and of their slopes; of the outputs from below, (repeat,), and of theirs.
+        Columns of the outputs, (p,) for a group of p, and of their slopes; of the outputs from below, and of theirs.
     """
+    outputs = poly.inputs // poly.q * poly.p
     parts, columns, used = [], ([], [], [], []), 0
-    for first in range(0, repeat * poly.p, size):
-        t = np.arange(first, min(first + size, repeat * poly.p))
+    for first in range(0, outputs, poly.size):
+        t = np.arange(first, min(first + poly.size, outputs))
         below = t[t % poly.p == 0] if poly.drifts else t[:0]
         floor = np.concatenate([t * poly.q // poly.p, below * poly.q // poly.p - 1])
         fraction = np.concatenate([(t * poly.q % poly.p) / poly.p, np.ones(len(below))])
         weights = _weights(poly, fraction)
         if poly.drifts:
-            step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # the side on which the weights are continuous
+            step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # whole numbers: where the weights are continuous
+            step = np.where((0 < fraction) & (fraction < 1), side * MAX_DRIFT, step)
             slopes = (_weights(poly, fraction + step) - weights) / step[:, np.newaxis]
             weights = np.concatenate((weights, slopes))
         start = int(floor.min()) + 1  # input 0 of a group lies `left` inputs before its first output
@@ -214,20 +217,54 @@ def _bank(poly, repeat, size):
     return tuple(parts), tuple(np.concatenate(found) for found in columns)
 
 
+@lru_cache(maxsize=16)
+def _side_bank(sr, target_sr, side):
+    """Return the filter bank for drifts on one side: `side` is 1 or -1."""
+    poly = _polyphase(sr, target_sr)
+    return poly.bank if side > 0 else _bank(poly, side)
+
+
+@lru_cache(maxsize=16)
+def _limit_bank(sr, target_sr, drift):
+    """Return the parts of a filter bank for outputs that all have this drift: a third to a half of the columns."""
+    poly, settled, used = _polyphase(sr, target_sr), [], 0
+    parts, (every, slopes, below, slopes_below) = _side_bank(sr, target_sr, drift)
+    values = every.copy()
+    if drift < 0:  # each output whose exact time is a whole number is computed from below
+        values[:: poly.p], slopes = below, slopes.copy()
+        slopes[:: poly.p] = slopes_below
+    for start, some, weights in parts:
+        inside = (some.start <= every) & (every < some.stop)
+        value, slope = (weights[:, numbers[inside] - some.start] for numbers in (values, slopes))
+        matrix = value + drift * slope
+        matrix.setflags(write=False)
+        settled.append(_Part(start, slice(used, used + matrix.shape[1]), matrix))
+        used += matrix.shape[1]
+    return tuple(settled)
+
+
+def _products(poly, parts, x):
+    """Return the products of a chunk with the parts of a bank: shape (groups, columns)."""
+    y = np.empty((poly.groups // poly.strides, poly.strides, parts[-1].columns.stop))
+    step = x.itemsize * poly.inputs
+    for start, columns, weights in parts:
+        shape = poly.strides, poly.groups // poly.strides, len(weights)
+        inputs = np.ndarray(shape, x.dtype, x, start * x.itemsize, (step, poly.strides * step, x.itemsize))
+        np.matmul(inputs, weights, out=y[:, :, columns].swapaxes(0, 1))
+    return y.reshape(poly.groups, -1)
+
+
 def _filter_bank(poly, x, first, time):
     """Return the outputs of a chunk, from number `first` on: shape (len(time),)."""
-    y = np.empty((poly.groups // poly.strides, poly.strides, poly.parts[-1].columns.stop))  # (groups, columns)
-    step = x.itemsize * poly.inputs
-    for start, columns, weights in poly.parts:
-        shape = poly.strides, poly.groups // poly.strides, len(weights)
-        strides = step, poly.strides * step, x.itemsize
-        inputs = np.lib.stride_tricks.as_strided(x[start:], shape, strides, writeable=False)
-        np.matmul(inputs, weights, out=y[:, :, columns].swapaxes(0, 1))
-    y = y.reshape(poly.groups, -1)
     if not poly.drifts:
-        return y.ravel()
+        return _products(poly, poly.bank[0], x).ravel()
     below, drift = _drift(poly, first, time)
-    values, slopes, values_below, slopes_below = (y[:, columns] for columns in poly.columns)
+    least, most = drift.min(), drift.max()
+    if least == most and abs(least) == MAX_DRIFT:  # as in all chunks from a minute or so on
+        return _products(poly, _limit_bank(*poly.rates, float(least)), x).ravel()
+    parts, columns = _side_bank(*poly.rates, 1 if most > 0 else -1)
+    y = _products(poly, parts, x)
+    values, slopes, values_below, slopes_below = (y[:, numbers] for numbers in columns)
     whole, below = slice(None, None, poly.p), below.reshape(poly.groups, -1)[:, :: poly.p]
     values[:, whole] = np.where(below, values_below, values[:, whole])
     slopes[:, whole] = np.where(below, slopes_below, slopes[:, whole])
@@ -256,7 +293,13 @@ def _drift(poly, first, time):
     drift : np.ndarray [shape=(b,)]
         The sum minus exact time, in samples, clipped to `MAX_DRIFT`.
     """
-    t = np.arange(first, first + len(time))
-    floor, rest = t * poly.q // poly.p, t * poly.q % poly.p
-    drift = (time - floor) - rest / poly.p
+    floor, rest = _times(poly.p, poly.q, first % poly.p, len(time))
+    drift = (time - (floor + (first // poly.p * poly.q))) - rest / poly.p
     return (rest == 0) & (drift < 0), np.clip(drift, -MAX_DRIFT, MAX_DRIFT)
+
+
+@lru_cache(maxsize=16)
+def _times(p, q, first, count):
+    """Return the times of outputs in input samples, counted from a multiple of p outputs: whole number, and rest * p."""
+    t = np.arange(first, first + count, dtype=np.int64)
+    return t * q // p, t * q % p

@@ -68,10 +68,10 @@ def to_mono(samples, start, sr, name):
         mono = samples[:, 0].astype(np.float64)
         for channel in range(1, samples.shape[1]):
             mono += samples[:, channel]
-        mono /= samples.shape[1]
-        bad = ~(np.abs(mono) <= MAX_SAMPLE)  # true of NaN as well
-    if bad.any():
-        first = int(bad.argmax())
+        if samples.shape[1] > 1:
+            mono /= samples.shape[1]
+    if len(mono) and not (mono.max() <= MAX_SAMPLE and mono.min() >= -MAX_SAMPLE):  # true of NaN as well
+        first = int(np.argmin(np.abs(mono) <= MAX_SAMPLE))
         raise EdgeL3Error(
             f"{name}: expected finite samples (at most {MAX_SAMPLE:g}), found {samples[first].max()} at "
             f"{(start + first) / sr:.6f} s (sample {start + first}); repair the recording or cut it there",
