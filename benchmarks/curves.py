@@ -9,7 +9,7 @@ import numpy as np
 from edgel3_np import load_model
 from edgel3_np.diagnostics.checks import synthesise
 from edgel3_np.diagnostics.timing import measure
-from edgel3_np.network.maps import Scratch, plain_map
+from edgel3_np.network.maps import Arena, Scratch, plain_map
 from edgel3_np.network.plan import TILES, Layer, estimate_cost
 from edgel3_np.network.tape import Tape, execute
 from edgel3_np.network.threads import one_blas_thread
@@ -40,12 +40,12 @@ def time_algorithm(algorithm, tile, shape, filters, sparsity):
     layer = Layer("conv", algorithm, tile, shape, filters, True, False, 1 - sparsity / 100, 0.0)
     kernel = networks.random_kernel(np.random.default_rng(0), channels, filters, sparsity).astype(np.float64)
     layer = replace(layer, weights=layer.module.pack(kernel, np.zeros(filters), layer))
-    x, out = layer.module.new_map(layer, 1), plain_map(1, frames, columns, filters)
+    x, out = layer.module.new_map(layer, 1, Arena()), plain_map(1, frames, columns, filters, Arena())
     x.tiles[...] = np.random.default_rng(0).random(x.tiles.shape, np.float32)
-    scratch, tape = Scratch(layer.module.scratch_size(layer, 1)), Tape(layer.name)
-    for first in layer.module.strip_starts(layer):
+    scratch, tape = Scratch(layer.module.scratch_size(layer, 1), Arena()), Tape(layer.name)
+    for strip in layer.module.strips(layer):
         scratch.reset()
-        layer.module.record(tape, layer, x, out, scratch, first)
+        layer.module.record(tape, layer, x, out, scratch, strip)
     return measure(lambda: execute(tape), ROUNDS)["min"]
 
 

@@ -13,7 +13,7 @@ from .audio.reading import open_audio
 from .audio.resample import resample
 from .errors import EdgeL3Error
 from .features.log_mel import log_mel_spectrogram
-from .network.forward import Workspace, forward
+from .network.forward import forward, workspace
 from .network.threads import check_threads, in_order, one_blas_thread, spread
 
 if TYPE_CHECKING:  # NumPy 1.19 has no such module
@@ -76,24 +76,18 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
     embedding : np.ndarray [shape=(b, dim), float32]
         In order. The BLAS stays at one thread until this generator is exhausted or closed.
     """
-    spare = []  # workspaces that are not in use
 
     def embed_batch(batch):
-        try:
-            work = spare.pop()  # one step: threads cannot get the same one
-        except IndexError:
-            work = Workspace(network)
-        embedding = embed_windows(network, batch, work, framing.hop)  # (b, dim)
-        spare.append(work)
-        return embedding
+        with workspace(network) as work:
+            return embed_windows(network, batch, work, framing.hop)  # (b, dim)
 
     with one_blas_thread() as active, open_audio(audio, sr) as (audio_sr, blocks):
         threads = check_threads(threads, active)
         batches = windows_of(network, blocks, audio_sr, framing, stats)
         head = list(islice(batches, 2))
         if len(head) == 1 and network.is_large:  # the threads share the strips of each layer
-            with spread(threads) as apply:
-                yield embed_windows(network, head[0], Workspace(network, threads), framing.hop, apply)
+            with spread(threads) as apply, workspace(network, threads) as work:
+                yield embed_windows(network, head[0], work, framing.hop, apply)
         else:
             yield from in_order(embed_batch, chain(head, batches), threads if len(head) > 1 else 1)
 

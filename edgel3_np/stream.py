@@ -72,7 +72,7 @@ class Stream:
         framing = framing_for(self._network, hop_size, center)
         self._framing = framing._replace(batch=min(framing.batch, self._network.microbatch))
         self._queue: deque[NDArray[Any]] = deque()
-        self._work, self._stats = Workspace(self._network), SignalStats()
+        self._work, self._stats = Workspace(self._network, self._framing.batch), SignalStats()
         self._fed, self._given, self._ended, self._failed = 0, 0, False, False
         self._batches = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._stats)
 

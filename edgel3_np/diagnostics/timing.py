@@ -128,8 +128,7 @@ def time_layers(network, repeats):
     """
     work, sums = Workspace(network), {}
     work.log_mel[...] = -40.0
-    steps = [*(tapes for window in range(network.microbatch) for tapes in work.early(window))]
-    steps += work.late(network.microbatch)
+    steps = work.tapes(network.microbatch)
     for _ in range(repeats + 1):  # in the order of a forward pass, so that weights come from where they do then
         took = dict.fromkeys((layer.name for layer in network.layers), 0.0)
         for (tape,) in steps:

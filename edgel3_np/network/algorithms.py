@@ -3,10 +3,10 @@
 Each is a module with
 
 * `pack(kernel, bias, layer)`: the weights as it multiplies them; kernel (3, 3, in, out) and bias (out,) in float64;
-* `new_map(layer, windows)`: an input map in the layout that it wants, see `maps`;
-* `strip_starts(layer)`: first rows of the strips in which it goes through a map; threads share strips;
+* `new_map(layer, windows, arena)`: an input map in the layout that it wants, see `maps`;
+* `strips(layer)`: slices of the rows, the strips in which it goes through a map; threads share strips;
 * `scratch_size(layer, windows)`: floats of work space that a strip needs;
-* `record(tape, layer, x, out, scratch, first)`: records a strip of the map `x` and what follows it into the map `out`.
+* `record(tape, layer, x, out, scratch, strip)`: records a strip of the map `x` and what follows it into the map `out`.
 
 `direct` is the definition, and the reference of the others; the tests compare all of them with float64. Every product
 and sum belongs to one window, and one window alone determines its shape, so it has the same bytes in any batch.

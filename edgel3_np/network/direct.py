@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .maps import finish, padded_map, pieces, strided
+from .maps import clear_columns, finish, padded_map, pieces, strided
 
 STRIP_FLOATS = 1 << 17  # floats of the matrix of neighbours of a strip
 
@@ -12,17 +12,23 @@ def pack(kernel, bias, layer):
     return np.concatenate([kernel.reshape(-1, kernel.shape[3]), bias[np.newaxis]]).astype(np.float32)
 
 
-def new_map(layer, windows):
+def new_map(layer, windows, arena):
     """Return an input map; its columns suffice for the phases of any map that follows."""
     channels, height, width = layer.shape
-    return padded_map(windows, height, width, channels, width + 2 + 12)
+    return padded_map(windows, height, width, channels, width + 2 + 12, arena)
 
 
-def strip_starts(layer):
-    """Return the first row of each strip: an even one."""
+def strips(layer):
+    """Return the strips; each starts at an even row."""
+    height, rows = layer.shape[1], _rows(layer)
+    return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
+
+
+def _rows(layer):
+    """Return the rows of a strip."""
     channels, height, width = layer.shape
     rows = max(2, STRIP_FLOATS // ((9 * channels + 1) * (width + 12)) // 2 * 2)
-    return range(0, height, rows)
+    return min(rows, height + height % 2)
 
 
 def _shapes(layer, rows, phases):
@@ -36,16 +42,11 @@ def scratch_size(layer, windows):
     return pieces(*_shapes(layer, _rows(layer), 12))
 
 
-def _rows(layer):
-    starts = strip_starts(layer)
-    return min(starts.step, layer.shape[1] + layer.shape[1] % 2)
-
-
-def record(tape, layer, x, out, scratch, first):
-    """Record a strip that starts at row `first`, window by window."""
-    channels, height, width = layer.shape
-    rows, phases = min(_rows(layer), height - first), out.phases * (2 if layer.pool else 1)
-    tiles = -(-width // phases)
+def record(tape, layer, x, out, scratch, strip):
+    """Record a strip, window by window."""
+    channels, _, width = layer.shape
+    first, rows, phases = strip.start, strip.stop - strip.start, out.phases * (2 if layer.pool else 1)
+    tiles, straight = -(-width // phases), out.layout == "tiled" and not layer.pool
     patches, y = (scratch.take(*shape) for shape in _shapes(layer, rows, phases))
     pixel, row = channels, x.array.shape[2] * channels  # items between columns, and between rows
     for window in range(len(x.array)):
@@ -54,6 +55,12 @@ def record(tape, layer, x, out, scratch, first):
         neighbours = strided(x.array[window, first:], shape, (row, pixel, 1, row, pixel, phases * pixel))
         tape.copy(neighbours, out=patches[:-1].reshape(shape))
         tape.copy(1.0, out=patches[-1])
-        tape.matmul(patches.T, layer.weights, out=y)
-        result = y.reshape(1, rows, phases, tiles, layer.filters).swapaxes(1, 2)
-        finish(tape, layer, result, first, out.part(slice(window, window + 1)))
+        if straight:  # the lanes of the product are in the order of the next map
+            pixels = out.tiles[window, first - out.top : first - out.top + rows]  # (rows, phases, tiles, filters)
+            tape.matmul(patches.T, layer.weights, out=pixels.reshape(-1, layer.filters))
+            tape.relu(pixels, out=pixels) if layer.relu else None
+            clear_columns(tape, pixels, width)
+        else:
+            tape.matmul(patches.T, layer.weights, out=y)
+            result = y.reshape(1, rows, phases, tiles, layer.filters).swapaxes(1, 2)
+            finish(tape, layer, result, first, out.part(slice(window, window + 1)))

@@ -1,55 +1,78 @@
 """The forward pass: from log-mel spectrograms to embeddings, layer by layer, strip by strip."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
-from .maps import Scratch, embed_maxima, plain_map, zeros
+from . import winograd
+from .maps import Arena, Scratch, embed_maxima, plain_map
 from .rows import GAP, shift
-from .tape import Tape, execute
+from .tape import Tape, execute, play
+
+SPARE = 4  # workspaces that a network keeps
+SCRATCH_FLOATS = 1 << 21  # floats of scratch that a strip may take for several windows
 
 
 class Workspace:
     """The buffers of a forward pass, and the calls on them. One forward pass at a time may use it.
 
-    Layers before `network.late` go window by window, so that their maps stay in the cache. The others take up to
-    `network.microbatch` windows at once, so that each weight is read once for all of them. Tapes are recorded when they
-    are first needed.
+    A microbatch of windows goes through the layers together: each call does the work of all of them, and each weight is
+    read once. Tapes are recorded when they are first needed.
 
     Parameters
     ----------
     network : Network
+    windows : int > 0, optional
+        Windows that go together, at most; by default `network.microbatch`.
     threads : int > 0
         Threads that share the strips of a layer.
     """
 
-    def __init__(self, network, threads=1):
-        layers, late, windows = network.layers, network.late, network.microbatch
-        counts = [1 if number < late else windows for number in range(len(layers))]
-        sizes = [layer.module.scratch_size(layer, count) for layer, count in zip(layers, counts)]
-        last = layers[-1]
-        self.network = network
-        self.maps = [layer.module.new_map(layer, count) for layer, count in zip(layers, counts)]
-        self.maps.append(plain_map(windows, *last.shape[1:], last.filters))
-        self.scratch = [Scratch(max(sizes)) for _ in range(threads)]
-        self.log_mel = zeros(1, network.frontend.n_mels, network.frontend.n_frames)
-        self.embedding = np.empty((windows, network.dim), np.float32)
-        self._early, self._late = {}, {}
+    def __init__(self, network, windows=None, threads=1):
+        windows, layers, arena = windows or network.microbatch, network.layers, Arena()
+        sizes = [layer.module.scratch_size(layer, _together(layer, windows)) for layer in layers]
+        last, fused = layers[-1], network.fused
+        self.network, self.windows = network, windows
+        self.log_mel = arena.zeros(windows, network.frontend.n_mels, network.frontend.n_frames)
+        self.embedding = arena.zeros(windows, network.dim)
+        self.scratch = [Scratch(max(sizes), arena) for _ in range(threads)]
+        self.strip_maps = [winograd.strip_map(layers[1], arena) if fused else None for _ in range(threads)]
+        self.maps = [
+            None if fused and number == 1 else layer.module.new_map(layer, windows, arena)
+            for number, layer in enumerate(layers)
+        ]
+        self.maps.append(plain_map(windows, *last.shape[1:], last.filters, arena))
+        self._tapes = {}
 
-    def early(self, window):
-        """Return the tapes that take `log_mel` to the place of a window in the first late map, layer by layer."""
-        if window not in self._early:
-            maps = [*self.maps[: self.network.late], self.maps[self.network.late].part(slice(window, window + 1))]
-            tapes = [_record_layer(*step, self.scratch) for step in zip(self.network.layers, maps, maps[1:])]
-            self._early[window] = [[_record_input(self.network, self.log_mel, maps[0])], *tapes]
-        return self._early[window]
+    def tapes(self, windows):
+        """Return the tapes that take `log_mel` of so many windows to `embedding`: a list for each layer."""
+        if windows not in self._tapes:
+            some, layers = slice(windows), self.network.layers
+            maps = [x and x.part(some) for x in self.maps]
+            steps = [[_record_input(self.network, self.log_mel[some], maps[0])]]
+            if self.network.fused:
+                steps += [_record_fused(layers[:2], maps[0], maps[2], self.scratch, self.strip_maps)]
+            for layer, x, out in list(zip(layers, maps, maps[1:]))[2 * self.network.fused :]:
+                steps += [_record_layer(layer, x, out, self.scratch)]
+            self._tapes[windows] = [*steps, [_record_embedding(self.network, maps[-1], self.embedding[some])]]
+        return self._tapes[windows]
 
-    def late(self, windows):
-        """Return the tapes that take the first so many places of the first late map to `embedding`, layer by layer."""
-        if windows not in self._late:
-            late, part = self.network.late, slice(windows)
-            maps = [x.part(part) for x in self.maps[late:]]
-            tapes = [_record_layer(*step, self.scratch) for step in zip(self.network.layers[late:], maps, maps[1:])]
-            self._late[windows] = [*tapes, [_record_embedding(self.network, maps[-1], self.embedding[part])]]
-        return self._late[windows]
+
+@contextmanager
+def workspace(network, threads=1):
+    """Yield a workspace that nothing else uses: a spare one of the network, or a new one.
+
+    Some are kept, so that one window after the other costs no new memory; they end with the network.
+    """
+    try:
+        work = network.spare.pop()  # one step: threads cannot get the same one
+    except IndexError:
+        work = None
+    if work is None or len(work.scratch) != threads:
+        work = Workspace(network, threads=threads)
+    yield work
+    if len(network.spare) < SPARE:  # after an error it is dropped, for what it holds may be half written
+        network.spare.append(work)
 
 
 def _record_input(network, log_mel, x):
@@ -59,7 +82,7 @@ def _record_input(network, log_mel, x):
     tape.add(log_mel, network.shift, out=log_mel)
     if x.layout == "shifted":
         b, n_mels, n_frames = log_mel.shape
-        y = zeros(b, n_frames, 1, n_mels + GAP)
+        y = np.zeros((b, n_frames, 1, n_mels + GAP), np.float32)
         tape.copy(log_mel.swapaxes(1, 2), out=y[:, :, 0, :n_mels])
         shift(tape, y, x.array)
     else:
@@ -71,11 +94,45 @@ def _record_input(network, log_mel, x):
 
 def _record_layer(layer, x, out, scratch):
     """Record a layer: a tape for each thread, with the strips that it takes."""
-    tapes = [Tape(layer.name) for _ in scratch]
-    for index, first in enumerate(layer.module.strip_starts(layer)):
+    windows, tapes = len(x.array), [Tape(layer.name) for _ in scratch]
+    together = _together(layer, windows)
+    for index, strip in enumerate(layer.module.strips(layer)):
         thread = index % len(scratch)
-        scratch[thread].reset()
-        layer.module.record(tapes[thread], layer, x, out, scratch[thread], first)
+        for window in range(0, windows, together):
+            some = slice(window, window + together)
+            scratch[thread].reset()
+            layer.module.record(tapes[thread], layer, x.part(some), out.part(some), scratch[thread], strip)
+    return [tape for tape in tapes if tape.calls]
+
+
+def _together(layer, windows):
+    """Return how many windows go through a strip together: of large layers fewer than a microbatch."""
+    return min(windows, max(1, SCRATCH_FLOATS // max(1, layer.module.scratch_size(layer, 1))))
+
+
+def _record_fused(layers, x, out, scratch, strip_maps):
+    """Record two layers as one: what is between them exists only for one strip of one window, and stays in the cache.
+
+    Each thread has a strip map. The first layer computes its rows, with those above and below, and the second layer its
+    strip.
+    """
+    (first, second), height = layers, layers[1].shape[1]
+    few = first.module.strips(first)[0].stop  # rows that its scratch suffices for
+    tapes = [Tape(f"{first.name} and {second.name}") for _ in scratch]
+    for index, strip in enumerate(second.module.strips(second)):
+        thread = index % len(scratch)
+        between = strip_maps[thread]._replace(top=strip.start - 1)
+        rows = slice(max(0, strip.start - 1), min(height, strip.start - 1 + between.tiles.shape[1]))
+        for window in range(len(x.array)):
+            one = slice(window, window + 1)
+            for outside in (slice(0, rows.start - between.top), slice(rows.stop - between.top, None)):
+                tapes[thread].copy(0.0, out=between.tiles[:, outside])
+            for start in range(rows.start, rows.stop, few):
+                scratch[thread].reset()
+                some = slice(start, min(start + few, rows.stop))
+                first.module.record(tapes[thread], first, x.part(one), between, scratch[thread], some)
+            scratch[thread].reset()
+            second.module.record(tapes[thread], second, between, out.part(one), scratch[thread], strip)
     return [tape for tape in tapes if tape.calls]
 
 
@@ -109,21 +166,20 @@ def forward(work, log_mel, apply=map):
     """
     embedding, start = np.empty((len(log_mel), work.network.dim), np.float32), 0
     while start < len(log_mel):
-        windows = work.network.microbatch if start + work.network.microbatch <= len(log_mel) else 1
-        for window in range(windows):
-            work.log_mel[0] = log_mel[start + window]
-            _execute(work.early(window), apply)
-        _execute(work.late(windows), apply)
+        windows = min(work.windows, 1 << (len(log_mel) - start).bit_length() - 1)  # few sizes, so few tapes
+        work.log_mel[:windows] = log_mel[start : start + windows]
+        with np.errstate(all="ignore"):  # of absurd weights; the caller checks the embeddings
+            _play(work.tapes(windows), apply)
         embedding[start : start + windows] = work.embedding[:windows]
         start += windows
     return embedding
 
 
-def _execute(layers, apply):
-    """Execute the tapes of each layer, after those of the layer before."""
+def _play(layers, apply):
+    """Play the tapes of each layer, after those of the layer before."""
     for tapes in layers:
         if len(tapes) == 1:
-            execute(tapes[0])
+            play(tapes[0])
         else:
             for _ in apply(execute, tapes):
                 pass

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+PIECE, HUGE_PAGE = 1 << 20, 1 << 19  # floats
+
 
 class Map(NamedTuple):
     """A map in memory: the input of a layer, or the last map."""
@@ -25,6 +27,7 @@ class Map(NamedTuple):
     layout: str
     array: np.ndarray  # everything, with zeros around and between
     tiles: np.ndarray  # view (windows, height, phases, tiles, channels) of the pixels; phases is 1 unless it is tiled
+    top: int = 0  # number of the first row of `tiles`; not 0 if this is a strip of a map
 
     @property
     def phases(self):
@@ -33,50 +36,63 @@ class Map(NamedTuple):
 
     def part(self, windows):
         """Return the map of some of the windows, a slice."""
-        return Map(self.layout, self.array[windows], self.tiles[windows])
+        return self._replace(array=self.array[windows], tiles=self.tiles[windows])
 
 
-def tiled_map(windows, height, width, channels, phases, rows):
+def tiled_map(windows, height, width, channels, phases, rows, arena):
     """Return a `tiled` map of zeros, with `rows` rows in all, the one above the map included."""
-    array = zeros(windows, rows, phases, -(-width // phases), channels)
+    array = arena.zeros(windows, rows, phases, -(-width // phases), channels)
     return Map("tiled", array, array[:, 1 : 1 + height])
 
 
-def padded_map(windows, height, width, channels, columns):
+def padded_map(windows, height, width, channels, columns, arena):
     """Return a `padded` map of zeros, with `columns` columns in all, the one left of the map included."""
-    array = zeros(windows, height + 2, columns, channels)
+    array = arena.zeros(windows, height + 2, columns, channels)
     return Map("padded", array, array[:, 1 : 1 + height, np.newaxis, 1 : 1 + width])
 
 
-def gapped_map(windows, height, width, channels):
+def gapped_map(windows, height, width, channels, arena):
     """Return a `gapped` map of zeros, with slack behind it for columns that are read past its end."""
     pitch, size = width + 1, channels * (height + 2) * (width + 1)
-    array = zeros(windows, size + 3 * pitch)
+    array = arena.zeros(windows, size + 3 * pitch)
     pixels = array[:, :size].reshape(windows, channels, height + 2, pitch)[
         :, :, 1:-1, 1:
     ]  # (b, channels, height, width)
     return Map("gapped", array, pixels.transpose(0, 2, 3, 1)[:, :, np.newaxis])
 
 
-def plain_map(windows, height, width, channels):
+def plain_map(windows, height, width, channels, arena):
     """Return a `plain` map."""
-    array = zeros(windows, height, width, channels)
+    array = arena.zeros(windows, height, width, channels)
     return Map("plain", array, array[:, :, np.newaxis])
 
 
-def zeros(*shape):
-    """Return float32 zeros whose first item lies at a multiple of 64 bytes: a cache line."""
-    size = int(np.prod(shape))
-    raw = np.zeros(size + 16, np.float32)
-    start = -(raw.ctypes.data // 4) % 16
-    return raw[start : start + size].reshape(shape)
+class Arena:
+    """Float32 zeros out of few large pieces of memory, each array from a cache line on.
+
+    NumPy asks Linux to back pieces of 4 MiB and more with huge pages, and pages that are never touched cost nothing. On
+    small pages a window that comes alone spends up to a third of its time looking up addresses.
+    """
+
+    def __init__(self):
+        self.piece, self.used = np.empty(0, np.float32), 0
+
+    def zeros(self, *shape):
+        """Return zeros in this shape."""
+        size, start = int(np.prod(shape)), self.used
+        if start + size > len(self.piece):
+            length, start = max(size, PIECE), 0
+            raw = np.zeros(length + HUGE_PAGE, np.float32)
+            self.piece = raw[-(raw.ctypes.data // 4) % HUGE_PAGE :][:length]
+        self.used = start + -(-size // 16) * 16
+        return self.piece[start : start + size].reshape(shape)
 
 
 class Scratch:
     """Work space of one thread, handed out from the start again for each layer, so that it stays in the cache."""
 
-    def __init__(self, size):
-        self.array, self.used = zeros(size), 0
+    def __init__(self, size, arena):
+        self.array, self.used = arena.zeros(size), 0
 
     def take(self, *shape):
         """Return the next free floats in this shape. They hold anything."""
@@ -120,6 +136,7 @@ def finish(tape, layer, y, first, out):
         y, first, width = y[:, ::2], first // 2, width // 2
     y = y[:, :, : height - first]
     write = tape.relu if layer.relu else tape.copy
+    first -= out.top
     for source, target in _columns(y, out.tiles[:, first : first + y.shape[2]], width):
         write(source, out=target)
 
@@ -139,6 +156,13 @@ def _columns(y, tiles, width):
         count = len(range(column, width, step))
         source = y[:, column % h, :, column // h :: step // h]
         yield source[:, :, :count], tiles[:, :, column % m, column // m :: step // m][:, :, :count]
+
+
+def clear_columns(tape, tiles, width):
+    """Record zeros in the columns of (..., phases, tiles, filters) from `width` on: the last tile is not full."""
+    phases, count = tiles.shape[-3:-1]
+    for column in range(width, phases * count):
+        tape.copy(0.0, out=tiles[..., column % phases, column // phases, :])
 
 
 def embed_maxima(tape, last, relu, pool_grid, cells, out):

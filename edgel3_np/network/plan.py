@@ -1,6 +1,6 @@
 """Plan a network: fold its batch norms, and choose the algorithm and the tiles of each layer that should be fastest."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..features.mel import mel_bands, mel_filterbank
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
 from ..weights.sparse import to_dense
 from .algorithms import ALGORITHMS
+from .maps import PIECE, Arena
 from .threads import one_blas_thread
 
 # The cost model: what one thread does in a microsecond, as measured with AVX-512 (see benchmarks/RESULTS.md). Nothing
@@ -22,9 +23,9 @@ SPARSE_RATE = 13e3  # FLOP of sparse products
 MOVE_RATE, GATHER_RATE = 4e3, 2e3  # floats out of a transform, a sum or a maximum; floats gathered by im2col
 WEIGHT_RATE = 8e3  # floats of weights that are read for each window
 CALL, PRODUCT = 1.0, 0.15  # a NumPy call; one product of a batch of them
-MICROBATCH, MICROBATCH_FLOATS = 8, 3 << 20  # windows that late layers compute together; floats of their largest map
+MICROBATCH, MICROBATCH_FLOATS = 8, 1 << 22  # windows that go through the layers together; floats of the largest map
 SHARED = 10e3  # microseconds of work that are worth sharing between threads
-LATE = 5  # a layer is late if its weights are so many times as large as its map
+FUSED_FLOATS = 1 << 19  # floats of the first map from which on it is worth not to have it
 TILES = ((2, 2), (3, 2), (2, 4), (3, 4), (4, 4), (6, 4), (4, 6), (5, 6), (6, 6))  # of winograd: rows, columns
 
 
@@ -84,7 +85,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A planned network, read-only and safe to share between threads.
+    """A planned network, safe to share between threads: read-only but for its spare workspaces.
 
     Parameters
     ----------
@@ -94,13 +95,14 @@ class Network:
     scale, shift : np.float32
         Batch norm of the input. It is not folded into the first convolution, whose zero padding comes after it.
     layers : tuple of Layer
-    late : int
-        Number of the first layer, from 0 on, that computes a microbatch of windows together; those before go window by
-        window. It decides about speed only.
+    fused : bool
+        Whether the first two layers go strip by strip together, because the map between them is large.
     microbatch : int
-        Windows that late layers compute together.
+        Windows that go through the layers together. It decides about speed only.
     pool_grid : tuple of int (mel, time)
         Parts of the last map whose maxima are the embedding.
+    spare : list of Workspace
+        Workspaces that no forward pass uses now, for the next one. They hold nothing that a result depends on.
     """
 
     frontend: FrontEnd
@@ -108,9 +110,10 @@ class Network:
     scale: np.float32
     shift: np.float32
     layers: tuple
-    late: int
+    fused: bool
     microbatch: int
     pool_grid: tuple
+    spare: list = field(default_factory=list, repr=False)
 
     @property
     def dim(self):
@@ -149,14 +152,14 @@ def plan_network(weights, dim=None):
     bands = mel_bands(mel_filterbank(frontend) if weights.mel is None else weights.mel)
     scale, shift = _affine(weights.norms[0])
     with one_blas_thread():  # products of weights must not depend on the number of threads either
+        arena = Arena()
         layers = [
-            replace(layer, weights=layer.module.pack(kernel, bias, layer))
+            replace(layer, weights=_settle(layer.module.pack(kernel, bias, layer), arena))
             for layer, (kernel, bias) in zip(choose_layers(weights), fold_batch_norms(weights))
         ]
-    for layer in layers:
-        _freeze(layer.weights)
-    late = choose_late(layers)
-    largest = max([MICROBATCH_FLOATS // MICROBATCH, *(np.prod(layer.shape) for layer in layers[late:])])
+    first, second = layers[:2]
+    fused = first.algorithm == "direct" and second.algorithm == "winograd" and np.prod(second.shape) >= FUSED_FLOATS
+    largest = max(MICROBATCH_FLOATS // MICROBATCH, *(np.prod(layer.shape) for layer in layers[2 * fused :]))
     pool_grid = (1, 1) if dim == weights.filters[-1] else weights.pool_grid
     return Network(
         frontend,
@@ -164,21 +167,25 @@ def plan_network(weights, dim=None):
         np.float32(scale[0]),
         np.float32(shift[0]),
         tuple(layers),
-        late,
-        max(1, int(MICROBATCH_FLOATS // largest)) if late < len(layers) else 1,
+        bool(fused),
+        max(1, int(MICROBATCH_FLOATS // largest)),
         pool_grid,
     )
 
 
-def _freeze(weights):
-    """Make packed weights read-only."""
+def _settle(weights, arena):
+    """Return packed weights, read-only, the small arrays side by side in an arena."""
     if isinstance(weights, tuple):
-        for part in weights:
-            _freeze(part)
-    elif isinstance(weights, np.ndarray):
-        weights.setflags(write=False)
-    else:  # a sparse matrix
-        _freeze((weights.data, weights.indices, weights.indptr))
+        return tuple(_settle(part, arena) for part in weights)
+    if not isinstance(weights, np.ndarray):  # a sparse matrix
+        weights.data, weights.indices, weights.indptr = _settle((weights.data, weights.indices, weights.indptr), arena)
+        return weights
+    if weights.dtype == np.float32 and weights.size < PIECE:
+        place = arena.zeros(*weights.shape)
+        place[...] = weights
+        weights = place
+    weights.setflags(write=False)
+    return weights
 
 
 def choose_layers(weights):
@@ -214,15 +221,6 @@ def choose_layers(weights):
     best = [min(candidates[1:], key=lambda layer: layer.cost) for candidates in options]
     plans = [[candidates[0] for candidates in options[:count]] + best[count:] for count in range(len(best) + 1)]
     return min(plans, key=lambda layers: sum(layer.cost for layer in layers))
-
-
-def choose_late(layers):
-    """Return the number of the first layer, after the first, from which on weights are much larger than maps."""
-    for number, layer in enumerate(layers[1:], 1):
-        points = (layer.tile[0] + 2) * (layer.tile[1] + 2)
-        if layer.algorithm == "winograd" and points * layer.filters * layer.shape[0] >= LATE * np.prod(layer.shape):
-            return number
-    return len(layers)
 
 
 def fold_batch_norms(weights):

@@ -6,13 +6,13 @@ three consecutive rows in memory are the matrix of neighbours of one row of outp
 
     y[window, row] (filters, width) = weights (filters, 3 * planes) @ x[window, row : row + 3] (3 * planes, width)
 
-Each channel of a row ends with a gap of zeros, which is never written. So a shift of the whole row, one channel after
+Each channel of a row ends with a gap of zeros. So a shift of the whole row, one channel after
 the other, is right at both edges, and one copy makes all three shifts.
 """
 
 import numpy as np
 
-from .maps import Map, finish, strided, zeros
+from .maps import Map, finish, pieces, strided
 
 GAP = 2  # columns of zeros behind each row of a channel
 
@@ -26,26 +26,29 @@ def pack(kernel, bias, layer):
     return matrix.reshape(filters, -1).astype(np.float32)
 
 
-def new_map(layer, windows):
+def new_map(layer, windows, arena):
     """Return an input map."""
     channels, height, width = layer.shape
-    array = zeros(windows, height + 2, 3 * channels + 1, width + GAP)
+    array = arena.zeros(windows, height + 2, 3 * channels + 1, width + GAP)
     array[:, :, -1] = 1.0
     middle = array[:, 1:-1, channels : 2 * channels, :width]  # (b, height, channels, width): the planes of dx = 0
     return Map("shifted", array, middle.swapaxes(2, 3)[:, :, np.newaxis])
 
 
-def strip_starts(layer):
-    """Return the first row of each strip: the whole map is one."""
-    return range(1)
+def strips(layer):
+    """Return the strips: the whole map is one."""
+    return [slice(0, layer.shape[1])]
 
 
 def scratch_size(layer, windows):
-    """Return how many floats of scratch suffice: none, because results keep their gaps from one time to the next."""
-    return 0
+    """Return how many floats of scratch suffice."""
+    _, height, width = layer.shape
+    pitch = width + 12  # the gap, or columns that fill the last tile
+    y, tall = (windows, height, layer.filters, pitch), (windows, height // 2, layer.filters, pitch)
+    return pieces(y, tall, tall) if layer.pool else pieces(y)
 
 
-def record(tape, layer, x, out, scratch, first):
+def record(tape, layer, x, out, scratch, strip):
     """Record the whole map."""
     channels, height, width = layer.shape
     b, filters = len(x.array), layer.filters
@@ -55,18 +58,20 @@ def record(tape, layer, x, out, scratch, first):
         pitch = width + (0 if layer.pool else GAP)
     else:
         pitch = phases * -(-width // phases)
-    y = zeros(b, rows, filters, pitch)
+    y = scratch.take(b, rows, filters, pitch)
     neighbours = strided(x.array, (b, rows, 9 * channels + 3, width), [s // 4 for s in x.array.strides])
     tape.matmul(layer.weights, neighbours, out=y[..., :width])
     if out.layout != "shifted":
         finish(tape, layer, y.reshape(b, rows, filters, -1, phases).transpose(0, 4, 1, 3, 2), 0, out)
         return
     if layer.pool:
-        tall = zeros(b, rows // 2, filters, pitch)
+        tall = scratch.take(b, rows // 2, filters, pitch)
         tape.max(y.reshape(b, rows // 2, 2, -1), 2, out=tall.reshape(b, rows // 2, -1))
-        y = zeros(b, rows // 2, filters, width // 2 + GAP)
-        even, odd = (tall[..., start : width // 2 * 2 : 2] for start in range(2))
-        tape.maximum(even, odd, out=y[..., : width // 2])
+        width //= 2
+        y = scratch.take(b, rows // 2, filters, width + GAP)
+        even, odd = (tall[..., start : width * 2 : 2] for start in range(2))
+        tape.maximum(even, odd, out=y[..., :width])
+    tape.copy(0.0, out=y[..., width:])
     if layer.relu:
         tape.relu(y, out=y)
     shift(tape, y, out.array)

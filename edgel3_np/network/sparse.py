@@ -22,15 +22,16 @@ def pack(kernel, bias, layer):
     return tuple(matrices), bias.astype(np.float32)[:, np.newaxis]
 
 
-def new_map(layer, windows):
+def new_map(layer, windows, arena):
     """Return an input map."""
     channels, height, width = layer.shape
-    return gapped_map(windows, height, width, channels)
+    return gapped_map(windows, height, width, channels, arena)
 
 
-def strip_starts(layer):
-    """Return the first row of each strip: an even one."""
-    return range(0, layer.shape[1], ROWS)
+def strips(layer):
+    """Return the strips; each starts at an even row."""
+    height = layer.shape[1]
+    return [slice(first, min(first + ROWS, height)) for first in range(0, height, ROWS)]
 
 
 def _shapes(layer, rows):
@@ -44,10 +45,10 @@ def scratch_size(layer, windows):
     return pieces(*_shapes(layer, ROWS))
 
 
-def record(tape, layer, x, out, scratch, first):
-    """Record a strip that starts at row `first`, window by window."""
+def record(tape, layer, x, out, scratch, strip):
+    """Record a strip, window by window."""
     channels, height, width = layer.shape
-    rows, pitch, filters = min(ROWS, height - first), width + 1, layer.filters
+    first, rows, pitch, filters = strip.start, strip.stop - strip.start, width + 1, layer.filters
     lanes, phases = rows * pitch, out.phases * (2 if layer.pool else 1)
     if -(-width // phases) * phases > pitch:  # whole tiles would reach into the next row
         phases = 2 if layer.pool else 1

@@ -76,6 +76,18 @@ def _max(a, axis, out):
 
 
 def execute(tape):
+    """Make the calls of a tape on any thread, without NumPy's warnings.
+
+    Raises
+    ------
+    RuntimeError
+        As `play`.
+    """
+    with np.errstate(all="ignore"):
+        play(tape)
+
+
+def play(tape):
     """Make the calls of a tape.
 
     Raises
@@ -83,9 +95,8 @@ def execute(tape):
     RuntimeError
         A call fails, which is a defect of this package. The message names the layer.
     """
-    with np.errstate(all="ignore"):  # of absurd weights; the caller checks the embeddings
-        try:
-            for function, a, b, out in tape.calls:
-                function(a, b, out=out)
-        except (TypeError, ValueError) as error:
-            raise RuntimeError(f"{tape.layer}: {error}") from error
+    try:
+        for function, a, b, out in tape.calls:
+            function(a, b, out=out)
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(f"{tape.layer}: {error}") from error

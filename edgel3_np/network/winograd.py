@@ -17,7 +17,7 @@ Steps 2 to 4 take a few rows of points at a time, so that v and m stay in the ca
 import numpy as np
 
 from .cook_toom import cook_toom
-from .maps import finish, pieces, strided, tiled_map
+from .maps import clear_columns, finish, pieces, strided, tiled_map
 
 PRODUCT = 1_000_000  # multiplications of a product below which OpenBLAS does not copy its factors first
 LANES = 8  # lanes of a product that are worth a pass over the weights, about
@@ -34,10 +34,12 @@ def pack(kernel, bias, layer):
     """Return the weights of each point, (chunks, points of rows, points of columns, channels, chunk), and the bias."""
     channels, filters = kernel.shape[2:]
     mr, mc = layer.tile
-    points = np.einsum("ad,be,decf->abcf", cook_toom(mr)[1], cook_toom(mc)[1], kernel)
     chunks = _chunks(layer)
-    points = points.reshape(mr + 2, mc + 2, channels, chunks, filters // chunks).transpose(3, 0, 1, 2, 4)
-    return np.array(points, np.float32, order="C"), bias.astype(np.float32)
+    points = np.empty((chunks, mr + 2, mc + 2, channels, filters // chunks), np.float32)
+    for row, factors in enumerate(cook_toom(mr)[1]):  # row by row: in float64 all points take much memory
+        some = np.tensordot(cook_toom(mc)[1], np.tensordot(factors, kernel, 1), 1)
+        points[:, row] = some.reshape(mc + 2, channels, chunks, -1).transpose(2, 0, 1, 3)
+    return points, bias.astype(np.float32)
 
 
 def _chunks(layer):
@@ -65,17 +67,26 @@ def _strip_tiles(layer):
     return tall + (tall % 2 if layer.pool and mr % 2 else 0)
 
 
-def new_map(layer, windows):
+def new_map(layer, windows, arena):
     """Return an input map."""
     channels, height, width = layer.shape
     mr, mc = layer.tile
     rows = max(height, -(-_needed_rows(layer) // mr) * mr)
-    return tiled_map(windows, height, width, channels, mc, rows + 2 + OVERRUN)
+    return tiled_map(windows, height, width, channels, mc, rows + 2 + OVERRUN, arena)
 
 
-def strip_starts(layer):
-    """Return the first row of each strip."""
-    return range(0, _needed_rows(layer), _strip_tiles(layer) * layer.tile[0])
+def strip_map(layer, arena):
+    """Return an input map for the strips of one window, one after the other, from the row above a strip on."""
+    channels, _, width = layer.shape
+    mr, mc = layer.tile
+    rows = _strip_tiles(layer) * mr + 2
+    return tiled_map(1, rows, width, channels, mc, rows + 1, arena)
+
+
+def strips(layer):
+    """Return the strips."""
+    needed, rows = _needed_rows(layer), _strip_tiles(layer) * layer.tile[0]
+    return [slice(first, min(first + rows, needed)) for first in range(0, needed, rows)]
 
 
 def choose_group(layer):
@@ -96,16 +107,16 @@ def scratch_size(layer, windows):
     return pieces(*both, (mr * mc, *lane, layer.filters))
 
 
-def record(tape, layer, x, out, scratch, first):
-    """Record a strip that starts at row `first`, of all windows."""
+def record(tape, layer, x, out, scratch, strip):
+    """Record a strip of all windows."""
     channels, _, width = layer.shape
     (mr, mc), b, filters = layer.tile, len(x.array), layer.filters
     points, tiles = mr + 2, -(-width // mc)
-    k = min(_strip_tiles(layer), -(-(_needed_rows(layer) - first) // mr))
+    first, k = strip.start, -(-(strip.stop - strip.start) // mr)
     a, z = (scratch.take(b, k, points, mc, tiles * n) for n in (channels, filters))
     buffers = [scratch.take(layer.group, mc + 2, b, k, tiles * n) for n in (channels, filters)]
     bt, _, at = _matrices(mr)
-    _transform_rows(tape, bt, x.array[:, first:], a)
+    _transform_rows(tape, bt, x.array[:, first - x.top :], a)
     for start in range(0, points, layer.group):
         v, m = (buffer[: points - start] for buffer in buffers)
         some = slice(start, start + len(v))
@@ -164,5 +175,4 @@ def _write_rows(tape, layer, at_rows, z, first, out):
         tape.matmul(at_rows, z[window], out=pixels)
     tape.relu(inside, out=inside) if layer.relu else None
     tape.copy(0.0, out=target[:, height - first :]) if rows > height - first else None
-    for column in range(width, target.shape[2] * target.shape[3]):  # the last tile is not full
-        tape.copy(0.0, out=target[:, :, column % target.shape[2], column // target.shape[2]])
+    clear_columns(tape, target, width)

@@ -155,6 +155,4 @@ def test_most_weights_of_a_bank_are_used(sr, new):
     assert sorted(columns) == list(range(len(columns))), "each column stands for one output, or its slope"
     for part in parts:
         assert len(part.weights) <= 1.3 * (poly.left + poly.right) + 2 and not part.weights.flags.writeable
-    assert (
-        poly.strides * poly.inputs >= max(len(part.weights) for part in parts)
-    ) and not poly.groups % poly.strides
+    assert (poly.strides * poly.inputs >= max(len(part.weights) for part in parts)) and not poly.groups % poly.strides

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgel3_np.network.algorithms import ALGORITHMS
-from edgel3_np.network.maps import Scratch, plain_map
+from edgel3_np.network.maps import Arena, Scratch, plain_map
 from edgel3_np.network.plan import TILES, Layer
 from edgel3_np.network.rows import shift
 from edgel3_np.network.tape import Tape, execute
@@ -77,11 +77,11 @@ def follow(layer, kernel, bias, maps):
 
 def record(layer, x, out, threads=1, scratch=None):
     """Record all strips of a layer; return the tape of each thread."""
-    spaces = scratch or [Scratch(layer.module.scratch_size(layer, len(x.array))) for _ in range(threads)]
+    spaces = scratch or [Scratch(layer.module.scratch_size(layer, len(x.array)), Arena()) for _ in range(threads)]
     tapes = [Tape("conv") for _ in spaces]
-    for number, first in enumerate(layer.module.strip_starts(layer)):
+    for number, strip in enumerate(layer.module.strips(layer)):
         spaces[number % len(spaces)].reset()
-        layer.module.record(tapes[number % len(spaces)], layer, x, out, spaces[number % len(spaces)], first)
+        layer.module.record(tapes[number % len(spaces)], layer, x, out, spaces[number % len(spaces)], strip)
     return tapes
 
 
@@ -90,9 +90,9 @@ def next_map(layer, variant, windows):
     _, height, width = layer.shape
     height, width = (height // 2, width // 2) if layer.pool else (height, width)
     if variant is None:
-        return plain_map(windows, height, width, layer.filters)
+        return plain_map(windows, height, width, layer.filters, Arena())
     following, _, _ = make_layer(*variant, (layer.filters, height, width), 3)
-    return following.module.new_map(following, windows)
+    return following.module.new_map(following, windows, Arena())
 
 
 def tolerance(layer, kernel, bias, maps):
@@ -122,7 +122,7 @@ def test_a_layer_into_the_next_map(variant, following, shape, filters, windows, 
         return  # nothing is left after a pool; rows of tiles of odd height straddle it
     layer, kernel, bias = make_layer(*variant, shape, filters, pool, relu, density, seed)
     maps = np.random.default_rng(seed).standard_normal((windows, *shape[1:], shape[0])).astype(np.float32)
-    x, out = layer.module.new_map(layer, windows), next_map(layer, following, windows)
+    x, out = layer.module.new_map(layer, windows, Arena()), next_map(layer, following, windows)
     fill(x, maps)
     (tape,) = record(layer, x, out)
     for _ in range(2):  # the second time on what the first has left
@@ -139,7 +139,7 @@ def test_wide_layers(variant):
     """As many channels and filters as real layers have: within some units of float32 of the largest pixel."""
     layer, kernel, bias = make_layer(*variant, (64, 24, 32), 48, relu=False)
     maps = np.random.default_rng(0).standard_normal((1, 24, 32, 64)).astype(np.float32)
-    x, out = layer.module.new_map(layer, 1), next_map(layer, None, 1)
+    x, out = layer.module.new_map(layer, 1, Arena()), next_map(layer, None, 1)
     fill(x, maps)
     execute(record(layer, x, out)[0])
     expected = follow(layer, kernel, bias, maps)
@@ -157,7 +157,7 @@ def test_a_window_has_the_same_bytes_alone_and_among_others(variant, shape, filt
     maps = np.random.default_rng(seed).standard_normal((windows, *shape[1:], shape[0])).astype(np.float32)
     results = []
     for some in (slice(None), *(slice(i, i + 1) for i in range(windows)), slice(1, None)):
-        x, out = layer.module.new_map(layer, len(maps[some])), next_map(layer, None, len(maps[some]))
+        x, out = layer.module.new_map(layer, len(maps[some]), Arena()), next_map(layer, None, len(maps[some]))
         fill(x, maps[some])
         execute(record(layer, x, out)[0])
         results.append(out.array.copy())
@@ -174,7 +174,7 @@ def test_strips_of_several_threads_give_the_same_bytes(variant, threads):
     maps = np.random.default_rng(0).standard_normal((1, 96, 120, 16)).astype(np.float32)
     results = []
     for count in (1, threads):
-        x, out = layer.module.new_map(layer, 1), next_map(layer, ("winograd", (6, 6)), 1)
+        x, out = layer.module.new_map(layer, 1, Arena()), next_map(layer, ("winograd", (6, 6)), 1)
         fill(x, maps)
         tapes = record(layer, x, out, count)
         assert count == 1 or variant[0] == "rows" or sum(bool(tape.calls) for tape in tapes) >= 2
@@ -191,9 +191,9 @@ def test_the_scratch_asked_for_is_enough_and_may_hold_anything(variant, shape, f
     maps = np.random.default_rng(seed).standard_normal((windows, *shape[1:], shape[0])).astype(np.float32)
     results = []
     for value in (0.0, np.nan):
-        scratch = Scratch(layer.module.scratch_size(layer, windows))
+        scratch = Scratch(layer.module.scratch_size(layer, windows), Arena())
         scratch.array[...] = value
-        x, out = layer.module.new_map(layer, windows), next_map(layer, None, windows)
+        x, out = layer.module.new_map(layer, windows, Arena()), next_map(layer, None, windows)
         fill(x, maps)
         before = x.array.copy()
         execute(record(layer, x, out, scratch=[scratch])[0])
@@ -209,7 +209,7 @@ def test_a_window_that_overflows_does_not_reach_its_neighbours(variant):
     results = []
     for value in (1.0, np.nan):
         maps[1] *= value
-        x, out = layer.module.new_map(layer, 3), next_map(layer, None, 3)
+        x, out = layer.module.new_map(layer, 3, Arena()), next_map(layer, None, 3)
         fill(x, maps)
         execute(record(layer, x, out)[0])
         results.append(out.array.copy())
@@ -228,6 +228,6 @@ def test_sparse_weights_hold_no_zeros(channels, filters, density, seed):
 def test_algorithms_have_one_signature():
     import inspect
 
-    for name in ("pack", "new_map", "strip_starts", "scratch_size", "record"):
+    for name in ("pack", "new_map", "strips", "scratch_size", "record"):
         signatures = {str(inspect.signature(getattr(module, name))) for module in ALGORITHMS.values()}
         assert len(signatures) == 1, name

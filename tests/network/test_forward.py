@@ -83,6 +83,34 @@ def test_each_algorithm_gives_the_same_network(variant, case, monkeypatch):
     assert_near(forward(Workspace(network), log_mel)[-3:], log_mel[-3:], arrays_of(case))
 
 
+@pytest.mark.parametrize("tile", planning.TILES, ids=str)
+@pytest.mark.parametrize("case", ["relu", "odd maps", "odd everywhere", "smallest map", "wide map"])
+def test_fused_layers(tile, case, monkeypatch):
+    """The first two layers strip by strip: as exact as one after the other, and the same bytes in any batch."""
+
+    def estimate_cost(algorithm, tiles, shape, *_):
+        return 1.0 if (algorithm, tiles) == (("direct", (1, 1)) if shape[0] == 1 else ("winograd", tile)) else 2.0
+
+    if tile[0] % 2:
+        pytest.skip("a pool follows the second layer")
+    monkeypatch.setattr(planning, "FUSED_FLOATS", 0)
+    monkeypatch.setattr(planning, "estimate_cost", estimate_cost)
+    make_strips_low(monkeypatch)
+    network = plan_network(factory.random_weights(filters=(3, 4, 5, 6, 7, 8, 9, 10), **CASES[case]))
+    assert network.fused and [layer.algorithm for layer in network.layers[:2]] == ["direct", "winograd"]
+    log_mel, arrays = random_log_mel(network.frontend, 3), factory.random_arrays((3, 4, 5, 6, 7, 8, 9, 10))
+    if "final_activation" in CASES[case]:
+        arrays = factory.random_arrays((3, 4, 5, 6, 7, 8, 9, 10), CASES[case]["final_activation"])
+    expected = forward(Workspace(network), log_mel)
+    assert_near(expected, log_mel, arrays)
+    alone = [forward(Workspace(network, 1), window[np.newaxis])[0] for window in log_mel]
+    assert np.array(alone).tobytes() == expected.tobytes()
+    with spread(3) as apply:
+        work = Workspace(network, threads=3)
+        for _ in range(2):
+            assert forward(work, log_mel, apply).tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("case", ["relu", "sparse", "odd maps", "odd number of bands", "wide map", "wide layers"])
 def test_a_window_has_the_same_bytes_in_any_batch(case):
     """A window keeps its bytes alone, in batches of any size and order, and in a fresh workspace."""
@@ -106,9 +134,9 @@ def test_a_window_has_the_same_bytes_in_any_batch(case):
 def test_strips_on_threads_give_the_same_bytes(case, threads, monkeypatch):
     make_strips_low(monkeypatch)
     network = plan_network(factory.random_weights(**CASES[case]))
-    assert max(len(layer.module.strip_starts(layer)) for layer in network.layers) >= threads
+    assert max(len(layer.module.strips(layer)) for layer in network.layers) >= threads
     log_mel = random_log_mel(network.frontend, network.microbatch + 2)
-    work, expected = Workspace(network, threads), forward(Workspace(network), log_mel)
+    work, expected = Workspace(network, threads=threads), forward(Workspace(network), log_mel)
     with spread(threads) as apply:
         for _ in range(3):
             assert forward(work, log_mel, apply).tobytes() == expected.tobytes()
@@ -152,7 +180,7 @@ def test_a_pool_grid(grid, threads, monkeypatch):
     arrays = factory.random_arrays()
     network, log_mel = plan_network(factory.random_weights()._replace(pool_grid=grid)), random_log_mel(SEA, 3)
     with spread(threads) as apply:
-        found = forward(Workspace(network, threads), log_mel, apply)
+        found = forward(Workspace(network, threads=threads), log_mel, apply)
     for window, spectrogram in zip(found, log_mel):
         last = oracles.last_map(spectrogram, *arrays)
         assert last.shape == (8, 6, 16)
@@ -194,5 +222,5 @@ def test_overflow_is_quiet(variant, threads, monkeypatch):
     norms = [norm * np.array([[1e6], [1e6], [1e6], [0]], np.float32) for norm in weights.norms[1:]]
     network = plan_network(weights._replace(kernels=kernels, norms=(weights.norms[0], *norms)))
     with spread(threads) as apply:
-        found = forward(Workspace(network, threads), random_log_mel(SEA, 2), apply)
+        found = forward(Workspace(network, threads=threads), random_log_mel(SEA, 2), apply)
     assert not np.isfinite(found).any()

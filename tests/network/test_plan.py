@@ -39,7 +39,7 @@ def parts(weights):
 def test_a_plan_is_the_same_every_time(density):
     weights = factory.random_weights(density=density, filters=(16, 16, 24, 24, 32, 32, 40, 48))
     first, second = plan_network(weights), plan_network(weights)
-    for name in ("microbatch", "late", "scale", "shift", "pool_grid"):
+    for name in ("microbatch", "fused", "scale", "shift", "pool_grid"):
         assert getattr(first, name) == getattr(second, name)
     for a, b in zip(first.layers, second.layers):
         assert (a.algorithm, a.tile, a.cost) == (b.algorithm, b.tile, b.cost)
@@ -62,16 +62,16 @@ def test_what_a_plan_says_of_its_layers():
 
 @pytest.mark.parametrize("name", ["sea-64", "sea-512", "sparse-ft-95.45", "openl3-linear-env", "openl3-mel128-env"])
 def test_plans_of_released_networks(name):
-    """Rows come first or not at all; a pool follows tiles of even height; late layers are at the end."""
+    """Rows come first or not at all; a pool follows tiles of even height."""
     network = plan_network(random_like(name))
     names = [layer.algorithm for layer in network.layers]
     count = names.count("rows")
     assert names[:count] == ["rows"] * count
     assert all(layer.tile[0] % 2 == 0 for layer in network.layers if layer.pool and layer.algorithm == "winograd")
-    assert 1 <= network.late <= 8 and 1 <= network.microbatch <= planning.MICROBATCH
-    late = [np.prod(layer.shape) for layer in network.layers[network.late :]]
-    assert network.microbatch == 1 or network.microbatch * max(late) <= planning.MICROBATCH_FLOATS
-    assert network.is_large == (network.frontend.sr == 48000)
+    assert network.is_large == network.fused == (network.frontend.sr == 48000)
+    assert 1 <= network.microbatch <= planning.MICROBATCH
+    maps = [np.prod(layer.shape) for layer in network.layers[2 * network.fused :]]
+    assert network.microbatch == 1 or network.microbatch * max(maps) <= planning.MICROBATCH_FLOATS
 
 
 TELL = """
@@ -83,7 +83,7 @@ for weights in (test_plan.random_like("sea-64"), factory.random_weights(filters=
     network = plan_network(weights)
     for layer in network.layers:
         digest = hashlib.sha256(b"".join(test_plan.parts(layer.weights))).hexdigest()
-        print(layer.name, layer.algorithm, layer.tile, network.microbatch, network.late, digest)
+        print(layer.name, layer.algorithm, layer.tile, network.microbatch, network.fused, digest)
 """
 
 
