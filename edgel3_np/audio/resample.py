@@ -200,7 +200,7 @@ def _bank(poly, side):
         weights = _weights(poly, fraction)
         if poly.drifts:
             step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # whole numbers: where the weights are continuous
-            step = np.where((0 < fraction) & (fraction < 1), side * MAX_DRIFT, step)
+            step = np.where((fraction > 0) & (fraction < 1), side * MAX_DRIFT, step)
             slopes = (_weights(poly, fraction + step) - weights) / step[:, np.newaxis]
             weights = np.concatenate((weights, slopes))
         start = int(floor.min()) + 1  # input 0 of a group lies `left` inputs before its first output
@@ -300,6 +300,6 @@ def _drift(poly, first, time):
 
 @lru_cache(maxsize=16)
 def _times(p, q, first, count):
-    """Return the times of outputs in input samples, counted from a multiple of p outputs: whole number, and rest * p."""
+    """Return the times of outputs in input samples, from a multiple of p outputs on: whole number, and rest * p."""
     t = np.arange(first, first + count, dtype=np.int64)
     return t * q // p, t * q % p

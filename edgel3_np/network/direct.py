@@ -39,7 +39,9 @@ def _shapes(layer, rows, phases):
 
 def scratch_size(layer, windows):
     """Return how many floats of scratch suffice."""
-    return pieces(*_shapes(layer, _rows(layer), 12))
+    channels, _, width = layer.shape
+    aligned = channels, _rows(layer) + 2, 3 * (width + 12)
+    return pieces(aligned, *_shapes(layer, _rows(layer), 12))
 
 
 def record(tape, layer, x, out, scratch, strip):
@@ -48,11 +50,13 @@ def record(tape, layer, x, out, scratch, strip):
     first, rows, phases = strip.start, strip.stop - strip.start, out.phases * (2 if layer.pool else 1)
     tiles, straight = -(-width // phases), out.layout == "tiled" and not layer.pool
     patches, y = (scratch.take(*shape) for shape in _shapes(layer, rows, phases))
-    pixel, row = channels, x.array.shape[2] * channels  # items between columns, and between rows
+    aligned = scratch.take(channels, rows + 2, phases + 2, tiles)  # column = tile * phases + phase - 1
+    row, map_row = (phases + 2) * tiles, x.array.shape[2] * channels
+    shape = 3, 3, channels, rows, phases, tiles  # dy and dx first
+    neighbours = strided(aligned, shape, (row, tiles, (rows + 2) * row, row, tiles, 1))
     for window in range(len(x.array)):
-        # column = tile * phases + phase, and its neighbours: (dy, dx, channel, row, phase, tile)
-        shape = 3, 3, channels, rows, phases, tiles
-        neighbours = strided(x.array[window, first:], shape, (row, pixel, 1, row, pixel, phases * pixel))
+        strides = 1, map_row, channels, phases * channels
+        tape.copy(strided(x.array[window, first:], aligned.shape, strides), out=aligned)
         tape.copy(neighbours, out=patches[:-1].reshape(shape))
         tape.copy(1.0, out=patches[-1])
         if straight:  # the lanes of the product are in the order of the next map

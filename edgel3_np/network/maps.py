@@ -135,10 +135,13 @@ def finish(tape, layer, y, first, out):
         tape.maximum(y[:, ::2], y[:, 1::2], out=y[:, ::2])
         y, first, width = y[:, ::2], first // 2, width // 2
     y = y[:, :, : height - first]
-    write = tape.relu if layer.relu else tape.copy
     first -= out.top
-    for source, target in _columns(y, out.tiles[:, first : first + y.shape[2]], width):
+    rows, afterwards = out.tiles[:, first : first + y.shape[2]], layer.relu and out.layout == "tiled"
+    write = tape.relu if layer.relu and not afterwards else tape.copy
+    for source, target in _columns(y, rows, width):
         write(source, out=target)
+    if afterwards:  # one pass over whole rows is faster than a maximum that jumps
+        tape.relu(rows, out=rows)
 
 
 def _columns(y, tiles, width):

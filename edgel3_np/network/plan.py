@@ -51,7 +51,7 @@ class Layer:
         Share of the weights that are not zero, 0 to 1.
     cost : float
         Time that the cost model expects, in microseconds a window on one thread.
-    weights : tuple of np.ndarray, np.ndarray or tuple of csr_matrix
+    weights : tuple of np.ndarray, np.ndarray or tuple of csc_matrix
         As the algorithm's `pack` returns them, with bias and batch norm.
     """
 

@@ -8,15 +8,18 @@ import numpy as np
 
 from .maps import finish, gapped_map, pieces, strided
 
-ROWS = 8  # of a strip
+ROWS = 4  # of a strip: even, and so few that the rows of a product stay in the cache
 
 
 def pack(kernel, bias, layer):
-    """Return a CSR matrix (filters, 3 * channels) for each dx, and the bias (filters, 1)."""
-    from scipy.sparse import csr_matrix  # imported here: dense models need not wait a fifth of a second for it
+    """Return a CSC matrix (filters, 3 * channels) for each dx, and the bias (filters, 1).
+
+    By columns SciPy's product reads each row of the neighbours once, which is a quarter faster than by rows.
+    """
+    from scipy.sparse import csc_matrix  # imported here: dense models need not wait a fifth of a second for it
 
     channels, filters = kernel.shape[2:]
-    matrices = [csr_matrix(kernel[:, dx].reshape(3 * channels, filters).T, dtype=np.float32) for dx in range(3)]
+    matrices = [csc_matrix(kernel[:, dx].reshape(3 * channels, filters).T, dtype=np.float32) for dx in range(3)]
     for matrix in matrices:
         matrix.sort_indices()
     return tuple(matrices), bias.astype(np.float32)[:, np.newaxis]
@@ -69,5 +72,5 @@ def record(tape, layer, x, out, scratch, strip):
 
 
 def accumulate(matrix, x, out):
-    """Add the product of a CSR matrix (m, k) and an array (k, n) to an array (m, n)."""
+    """Add the product of a sparse matrix (m, k) and an array (k, n) to an array (m, n)."""
     out += matrix @ x

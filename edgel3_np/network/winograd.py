@@ -20,7 +20,7 @@ from .cook_toom import cook_toom
 from .maps import clear_columns, finish, pieces, strided, tiled_map
 
 PRODUCT = 1_000_000  # multiplications of a product below which OpenBLAS does not copy its factors first
-LANES = 8  # lanes of a product that are worth a pass over the weights, about
+LANES = 64  # lanes of a product that are worth a pass over the weights, about
 OVERRUN = 6  # rows below a map that the layer before may write, and then fills with zeros
 CACHE_FLOATS = 1 << 18  # floats of factors and results that stay in the cache
 
@@ -123,22 +123,24 @@ def record(tape, layer, x, out, scratch, strip):
         _transform_columns(tape, mc, channels, a[:, :, some], v)
         _multiply(tape, layer, v, some, m)
         tape.matmul(_matrices(mc)[2], m.transpose(2, 3, 0, 1, 4), out=z[:, :, some])
-    z = z.reshape(b, k, points, mc * tiles * filters)
     if out.layout == "tiled" and out.phases == mc and not layer.pool:
         _write_rows(tape, layer, at, z, first, out)
     else:
-        y = scratch.take(b, k, mr, mc * tiles * filters)
-        tape.matmul(at, z, out=y)
+        y = scratch.take(b, k, mr, mc, tiles * filters)
+        tape.matmul(at, z.swapaxes(2, 3), out=y.swapaxes(2, 3))
         finish(tape, layer, y.reshape(b, k * mr, mc, tiles, filters).swapaxes(1, 2), first, out)
 
 
 def _transform_rows(tape, bt, x, a):
-    """Record step 1: rows of a map (b, rows, mc, tiles, channels) -> a (b, k, points, mc, tiles * channels)."""
+    """Record step 1: rows of a map (b, rows, mc, tiles, channels) -> a (b, k, points, mc, tiles * channels).
+
+    Phase by phase: products with longer rows are half as fast once they leave the cache.
+    """
     b, k, points, mc, lane = a.shape
     run = mc * lane
-    for window in range(b):
-        tall = strided(x[window], (k, points, run), ((points - 2) * run, run, 1))  # the rows under each row of tiles
-        tape.matmul(bt, tall, out=a[window].reshape(k, points, run))
+    for window in range(b):  # the rows under each row of tiles, of each phase
+        tall = strided(x[window], (k, mc, points, lane), ((points - 2) * run, lane, run, 1))
+        tape.matmul(bt, tall, out=a[window].swapaxes(1, 2))
 
 
 def _transform_columns(tape, mc, channels, a, v):
@@ -165,14 +167,14 @@ def _multiply(tape, layer, v, some, m):
 
 def _write_rows(tape, layer, at_rows, z, first, out):
     """Record the last step straight into a map of the same phases: its rows lie as the products leave them."""
-    b, k, points, run = z.shape
+    b, k, points, mc, lane = z.shape
     rows = k * (points - 2)
     target = out.array[:, 1 + first : 1 + first + rows]  # (b, rows, mc, tiles, filters)
     _, height, width = layer.shape
     inside = target[:, : height - first]
     for window in range(b):
-        pixels = target[window].reshape(k, points - 2, run)
-        tape.matmul(at_rows, z[window], out=pixels)
+        pixels = target[window].reshape(k, points - 2, mc, lane)
+        tape.matmul(at_rows, z[window].swapaxes(1, 2), out=pixels.swapaxes(1, 2))
     tape.relu(inside, out=inside) if layer.relu else None
     tape.copy(0.0, out=target[:, height - first :]) if rows > height - first else None
     clear_columns(tape, target, width)
