@@ -113,7 +113,11 @@ class Network:
     fused: bool
     microbatch: int
     pool_grid: tuple
-    spare: list = field(default_factory=list, repr=False)
+    spare: list = field(default_factory=list, init=False, repr=False)
+
+    def __getstate__(self):
+        """Leave the workspaces behind: in a copy, buffers would no longer be what the tapes work on."""
+        return {**self.__dict__, "spare": []}
 
     @property
     def dim(self):

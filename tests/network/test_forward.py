@@ -1,5 +1,10 @@
+import copy
+import pickle
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 
 import factory
 import numpy as np
@@ -10,7 +15,7 @@ from factory import random_log_mel
 from edgel3_np.features.frontend import FrontEnd
 from edgel3_np.network import direct, sparse, winograd
 from edgel3_np.network import plan as planning
-from edgel3_np.network.forward import Workspace, forward
+from edgel3_np.network.forward import SPARE, Workspace, forward, workspace
 from edgel3_np.network.plan import plan_network
 from edgel3_np.network.threads import spread
 from edgel3_np.weights.registry import SEA
@@ -156,6 +161,51 @@ def test_workspaces_of_one_network_work_side_by_side():
     for thread in threads:
         thread.join()
     assert len(set(results)) == 1 and len(results) == 4
+
+
+def test_a_network_keeps_spare_workspaces():
+    """One after the other they are used again; together each caller has its own; a failed one is dropped."""
+    network = plan_network(factory.random_weights())
+    with workspace(network) as first:
+        pass
+    with workspace(network) as again, workspace(network) as other:
+        assert again is first and other is not first and not network.spare
+    assert len(network.spare) == 2
+    with workspace(network, threads=2) as wide:
+        assert len(wide.scratch) == 2 and len(network.spare) == 1
+    with pytest.raises(KeyboardInterrupt), workspace(network):
+        raise KeyboardInterrupt
+    assert len(network.spare) == 1
+    with ExitStack() as stack:
+        for _ in range(SPARE + 3):
+            stack.enter_context(workspace(network))
+    assert len(network.spare) == SPARE
+
+
+def test_threads_never_share_a_workspace():
+    """Many threads take turns, and every embedding is right."""
+    network = plan_network(factory.random_weights())
+    log_mel = random_log_mel(SEA, 24)
+    expected = forward(Workspace(network), log_mel)
+
+    def embed(number):
+        with workspace(network) as work:
+            return forward(work, log_mel[number : number + 1]).tobytes() == expected[number].tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(embed, [number % 24 for number in range(400)]))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network)), replace])
+def test_a_copy_of_a_network_has_workspaces_of_its_own(copied):
+    network = plan_network(factory.random_weights())
+    log_mel = random_log_mel(SEA, 3)
+    with workspace(network) as work:
+        expected = forward(work, log_mel)
+    other = copied(network)
+    assert network.spare and not other.spare
+    with workspace(other) as work:
+        assert work.network is other and forward(work, log_mel).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
