@@ -122,7 +122,7 @@ def time_layers(network, repeats):
     Returns
     -------
     layers : list of dict
-        `layer`, `map` (channels, frames, mel bands), `filters`, `density` (per cent), `algorithm`; `estimated` and
+        One for each layer, or for two that are fused: `layer`, `map` (channels, frames, mel bands), `filters`, `density` (per cent), `algorithm`; `estimated` and
         `measured` microseconds a window; GFLOP/s, `effective` (operations of the dense convolution) and `real`
         (operations of the products computed).
     """
@@ -130,30 +130,31 @@ def time_layers(network, repeats):
     work.log_mel[...] = -40.0
     steps = work.tapes(network.microbatch)
     for _ in range(repeats + 1):  # in the order of a forward pass, so that weights come from where they do then
-        took = dict.fromkeys((layer.name for layer in network.layers), 0.0)
         for (tape,) in steps:
             start = time.perf_counter()
             execute(tape)
-            if tape.layer in took:
-                took[tape.layer] += 1e6 * (time.perf_counter() - start) / network.microbatch
-        for name, microseconds in took.items():
-            sums.setdefault(name, []).append(microseconds)
-    return [_describe_layer(layer, statistics.median(sums[layer.name][1:])) for layer in network.layers]
+            sums.setdefault(tape.layer, []).append(1e6 * (time.perf_counter() - start) / network.microbatch)
+    rows = [network.layers[:2]] if network.fused else []
+    rows += [(layer,) for layer in network.layers[2 * network.fused :]]
+    return [_describe_layers(row, sums) for row in rows]
 
 
-def _describe_layer(layer, measured):
-    """Return a row of `time_layers`; `measured` is in microseconds a window."""
-    products = operations(layer.algorithm, layer.tile, layer.shape, layer.filters, layer.density)
+def _describe_layers(layers, sums):
+    """Return a row of `time_layers` for layers that are computed together; `sums` has microseconds a window."""
+    name = " and ".join(layer.name for layer in layers)
+    measured, dense = statistics.median(sums[name][1:]), sum(layer.operations for layer in layers)
+    products = [operations(layer.algorithm, layer.tile, layer.shape, layer.filters, layer.density) for layer in layers]
+    tiles = [" {}x{}".format(*layer.tile) if layer.algorithm == "winograd" else "" for layer in layers]
     return {
-        "layer": layer.name,
-        "map": layer.shape,
-        "filters": layer.filters,
-        "density": 100 * layer.density,
-        "algorithm": layer.algorithm + (" {}x{}".format(*layer.tile) if layer.algorithm == "winograd" else ""),
-        "estimated": layer.cost,
+        "layer": name,
+        "map": layers[0].shape,
+        "filters": layers[-1].filters,
+        "density": 100 * sum(layer.density * layer.operations for layer in layers) / dense,
+        "algorithm": " and ".join(layer.algorithm + tile for layer, tile in zip(layers, tiles)),
+        "estimated": sum(layer.cost for layer in layers),
         "measured": measured,
-        "effective": layer.operations / measured / 1e3,
-        "real": products / measured / 1e3,
+        "effective": dense / measured / 1e3,
+        "real": sum(products) / measured / 1e3,
     }
 
 

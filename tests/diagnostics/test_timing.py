@@ -3,12 +3,14 @@ import shutil
 import subprocess
 import sys
 
+import factory
 import pytest
 
 import edgel3_np
 from edgel3_np import load_model
 from edgel3_np.diagnostics import checks, timing
 from edgel3_np.diagnostics.environment import environment
+from edgel3_np.network import plan as planning
 
 
 def test_measure_makes_one_call_to_warm_up():
@@ -26,6 +28,20 @@ def test_rates_of_layers(small_npz):
         dense = 2 * 9 * channels * layer["filters"] * frames * mels
         assert layer["effective"] == pytest.approx(dense / layer["measured"] / 1e3)
         assert layer["algorithm"] == planned.algorithm and layer["estimated"] == planned.cost
+
+
+def test_fused_layers_are_one_row(monkeypatch):
+    """What is computed together is timed together."""
+    monkeypatch.setattr(planning, "FUSED_FLOATS", 0)
+    chosen = {(1, "direct"): 1.0, (8, "winograd"): 1.0}
+    monkeypatch.setattr(planning, "estimate_cost", lambda name, _, shape, *more: chosen.get((shape[0], name), 2.0))
+    network = planning.plan_network(factory.random_weights(filters=(8,) * 8))
+    first, *others = timing.time_layers(network, 1)
+    assert network.fused and first["layer"] == "conv1 and conv2"
+    assert [row["layer"] for row in others] == [layer.name for layer in network.layers[2:]]
+    a, b = network.layers[:2]
+    assert first["estimated"] == a.cost + b.cost and first["algorithm"].startswith("direct and winograd")
+    assert first["effective"] == pytest.approx((a.operations + b.operations) / first["measured"] / 1e3)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there is no /proc/self/status")
