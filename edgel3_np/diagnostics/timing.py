@@ -122,9 +122,9 @@ def time_layers(network, repeats):
     Returns
     -------
     layers : list of dict
-        One for each layer, or for two that are fused: `layer`, `map` (channels, frames, mel bands), `filters`, `density` (per cent), `algorithm`; `estimated` and
-        `measured` microseconds a window; GFLOP/s, `effective` (operations of the dense convolution) and `real`
-        (operations of the products computed).
+        One for each layer, or for two that are fused: `layer`, `map` (channels, frames, mel bands), `filters`,
+        `density` (per cent), `algorithm`; `estimated` and `measured` microseconds a window; GFLOP/s, `effective`
+        (operations of the dense convolution) and `real` (operations of the products computed).
     """
     work, sums = Workspace(network), {}
     work.log_mel[...] = -40.0
