@@ -63,26 +63,6 @@ def random_log_mel(frontend, n, seed=0):
     return -80 * rng.random((n, frontend.n_mels, frontend.n_frames)).astype(np.float32) ** 2
 
 
-def tile(maps):
-    """Lay out the maps of a microbatch for the algorithms.
-
-    The shape (block, rows, columns, channels) becomes (rows, 4, channels, tiles * block), float32; a block is a
-    microbatch.
-    """
-    block, rows, columns, channels = maps.shape
-    padded = np.zeros((block, rows, -(-columns // 4) * 4, channels), np.float32)
-    padded[:, :, :columns] = maps
-    tiles = padded.reshape(block, rows, -1, 4, channels).transpose(1, 3, 4, 2, 0)
-    return np.ascontiguousarray(tiles).reshape(rows, 4, channels, -1)
-
-
-def untile(x, columns, block):
-    """Undo `tile`: (rows, 4, channels, tiles * block) -> (block, rows, columns, channels)."""
-    rows, _, channels, _ = x.shape
-    maps = x.reshape(rows, 4, channels, -1, block).transpose(4, 0, 3, 1, 2)
-    return maps.reshape(block, rows, -1, channels)[:, :, :columns]
-
-
 def write_keras(path, arrays, frontend=SEA, whole_model=True, first_number=1, front=None):
     """Write a Keras HDF5 file as edgel3's models are saved.
 
