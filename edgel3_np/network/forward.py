@@ -25,11 +25,12 @@ class Workspace:
     windows : int > 0, optional
         Windows that go together, at most; by default `network.microbatch`.
     threads : int > 0
-        Threads that share the strips of a layer.
+        Threads that share the strips of a layer: no more than there are strips.
     """
 
     def __init__(self, network, windows=None, threads=1):
         windows, layers, arena = windows or network.microbatch, network.layers, Arena()
+        threads = useful_threads(network, threads)
         sizes = [layer.module.scratch_size(layer, _together(layer, windows)) for layer in layers]
         last, fused = layers[-1], network.fused
         self.network, self.windows = network, windows
@@ -66,13 +67,19 @@ def workspace(network, threads=1):
     """
     try:
         work = network.spare.pop()  # one step: threads cannot get the same one
+        if len(work.scratch) != useful_threads(network, threads):
+            network.spare.insert(0, work)
+            work = Workspace(network, threads=threads)
     except IndexError:
-        work = None
-    if work is None or len(work.scratch) != threads:
         work = Workspace(network, threads=threads)
     yield work
-    if len(network.spare) < SPARE:  # after an error it is dropped, for what it holds may be half written
-        network.spare.append(work)
+    network.spare.append(work)  # after an error it is dropped, for what it holds may be half written
+    del network.spare[:-SPARE]
+
+
+def useful_threads(network, threads):
+    """Return how many of the threads find a strip in some layer."""
+    return threads if threads == 1 else min(threads, max(len(layer.module.strips(layer)) for layer in network.layers))
 
 
 def _record_input(network, log_mel, x):

@@ -171,8 +171,6 @@ def test_a_network_keeps_spare_workspaces():
     with workspace(network) as again, workspace(network) as other:
         assert again is first and other is not first and not network.spare
     assert len(network.spare) == 2
-    with workspace(network, threads=2) as wide:
-        assert len(wide.scratch) == 2 and len(network.spare) == 1
     with pytest.raises(KeyboardInterrupt), workspace(network):
         raise KeyboardInterrupt
     assert len(network.spare) == 1
@@ -180,6 +178,19 @@ def test_a_network_keeps_spare_workspaces():
         for _ in range(SPARE + 3):
             stack.enter_context(workspace(network))
     assert len(network.spare) == SPARE
+
+
+def test_workspaces_for_several_threads(monkeypatch):
+    """They do not displace those for one, and have scratch for as many threads as find work."""
+    make_strips_low(monkeypatch)
+    network = plan_network(factory.random_weights())
+    strips = max(len(layer.module.strips(layer)) for layer in network.layers)
+    with workspace(network) as single:
+        pass
+    with workspace(network, threads=2) as wide:
+        assert len(wide.scratch) == 2 and network.spare == [single]
+    assert network.spare == [single, wide]
+    assert len(Workspace(network, threads=256).scratch) == strips < 256
 
 
 def test_threads_never_share_a_workspace():
