@@ -26,6 +26,7 @@ test: $(BIN)/python  ## Install into .venv and run the tests against the install
 fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheris look for more where it can be had
 	$(INSTALL) '.[test]'
 	$(BIN)/python tests/fuzz.py --mutants 20000
+	$(BIN)/python tests/recordings.py --count 20000
 	if $(PIP) atheris; then \
 	    $(BIN)/python tools/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tools/fuzz_atheris.py audio --seconds 60; \
 	else echo "atheris cannot be installed here: that part is left out"; fi

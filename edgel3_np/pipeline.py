@@ -81,7 +81,7 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
         with workspace(network) as work:
             return embed_windows(network, batch, work, framing.hop)  # (b, dim)
 
-    with one_blas_thread() as active, open_audio(audio, sr) as (audio_sr, blocks):
+    with one_blas_thread() as active, open_audio(audio, sr, stats.notice) as (audio_sr, blocks):
         threads = check_threads(threads, active)
         batches = windows_of(network, blocks, audio_sr, framing, stats)
         head = list(islice(batches, 2))
@@ -108,10 +108,14 @@ def embed_windows(network, batch, work, hop, apply=map):
 
 
 class SignalStats:
-    """Facts about a signal, gathered as it passes: its length, and whether there is any sound in it."""
+    """Facts about a signal, gathered as it passes: its length, whether there is sound in it, and what is missing."""
 
     def __init__(self):
-        self.samples, self.sound = 0, False
+        self.samples, self.sound, self.missing, self.others = 0, False, [], []
+
+    def notice(self, text, incomplete):
+        """Take what the reader says about the source: that something is missing, or something else."""
+        (self.missing if incomplete else self.others).append(text)
 
     def watch(self, blocks):
         """Pass the blocks through."""
@@ -130,10 +134,11 @@ class SignalStats:
             There are no samples.
         """
         if not self.samples:
-            raise EdgeL3Error("audio: expected at least one sample, found none: nothing to embed", kind="empty")
-        remarks = []
+            found = "; ".join(["none: nothing to embed", *self.missing])
+            raise EdgeL3Error(f"audio: expected at least one sample, found {found}", kind="empty")
+        remarks = self.missing + self.others
         if self.samples < window:
-            remarks.append(f"audio: {self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
+            remarks.append(f"{self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
         if not self.sound:
-            remarks.append("audio: every sample is zero; silence was embedded")
-        return remarks
+            remarks.append("every sample is zero; silence was embedded")
+        return [f"audio: {remark}" for remark in remarks]

@@ -33,7 +33,7 @@ EXTRA = {  # optional packages, and modules that only these parts may import
     "commands/progress.py": {"tqdm"},
 }
 # The engine turns a recording into embeddings; `tools/vendor.py` copies it, and other parts only on request
-ENGINE = {"_version", "errors", "_checks", "_files", "audio", "features", "weights", "network"}
+ENGINE = {"_version", "errors", "_checks", "_files", "_foreign", "audio", "features", "weights", "network"}
 ENGINE |= {"pipeline", "model", "stream", "__init__", "__main__"}
 DEPRECATED = {"collection", "jobs", "transformer"}
 

@@ -2,22 +2,30 @@
 
 import io
 import os
-from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
+import re
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from importlib.util import find_spec
 
 import numpy as np
 
 from .._files import open_regular
+from .._foreign import describe
 from ..errors import EdgeL3Error
+from .pieces import Pieces
 from .samples import MAX_CHANNELS, check_samples, check_sr, to_mono
+from .survey import survey
 from .wav import WavFile
 
 WAV_ONLY = False  # `tools/vendor.py --wav-only` writes True: the copy never imports soundfile
+TRAILER = 1024  # bytes behind the sound that are no sound, at most, in containers that are not surveyed
+MAX_SECONDS = 1e9  # a longer recording is of unknown length
 BLOCK_SAMPLES = 1 << 18  # samples (frames x channels) that are read at a time: 2 MiB as float64
+PACKED_SAMPLES = 1 << 14  # likewise, of compressed sound
 
 
 @contextmanager
-def open_audio(audio, sr=None):
+def open_audio(audio, sr=None, notice=None):
     """Open `audio` as a stream of mono blocks.
 
     Parameters
@@ -28,6 +36,9 @@ def open_audio(audio, sr=None):
         (int16 by 1 / 32768; unsigned ones are centred first), floating-point samples are taken as they are.
     sr : int > 0, optional
         Sampling rate in Hz. Samples need it. A file has its own rate, and `sr` must agree.
+    notice : callable, (text, incomplete) -> None, optional
+        Told, while blocks are read, what is unusual; `incomplete` is True where a file holds less or more than its
+        headers promise, or is not read to its end.
 
     Yields
     ------
@@ -48,25 +59,43 @@ def open_audio(audio, sr=None):
         if sr is None:
             raise EdgeL3Error("sr: expected the sampling rate in Hz of the samples given, found None; pass sr=...")
         sr = check_sr(sr)
+        if notice is not None:
+            _check_scale(samples, notice)
         yield sr, _array_blocks(samples, sr)
         return
     if isinstance(audio, (str, os.PathLike)):
-        path = os.fspath(audio)
-        with open_regular(path, "an audio file") as file, _sound_file(file, os.fsdecode(path), sr, path) as opened:
+        path, name = os.fspath(audio), os.fsdecode(audio)
+        with open_regular(path, "an audio file") as file, _sound_file(file, name, sr, notice, path) as opened:
             yield opened
     elif isinstance(audio, (bytes, bytearray, memoryview)):
-        with _sound_file(io.BytesIO(audio), "audio given as bytes", sr) as opened:
+        with _sound_file(io.BytesIO(audio), "audio given as bytes", sr, notice) as opened:
             yield opened
     elif _is_file_like(audio):
         if not isinstance(audio.read(0), bytes):
             raise EdgeL3Error("audio: expected a file open for reading bytes (mode 'rb'), found one for text")
-        with _sound_file(audio, str(getattr(audio, "name", "audio file object")), sr) as opened:
+        name = str(getattr(audio, "name", "audio file object"))
+        if hasattr(audio, "seekable") and not audio.seekable():
+            raise EdgeL3Error(
+                f"{name}: expected a file that can be read from any place, found a pipe or stream; read it to its end "
+                "and pass the bytes"
+            )
+        with _sound_file(audio, name, sr, notice) as opened:
             yield opened
     else:
         raise EdgeL3Error(
             "audio: expected a path, bytes, an open binary file or a NumPy array of samples, "
             f"found {type(audio).__name__}"
         )
+
+
+def _check_scale(samples, notice):
+    """Tell if wide integers look like 16-bit samples: scaled by their full scale they are far too quiet."""
+    bits = 8 * samples.dtype.itemsize
+    if samples.dtype.kind == "i" and bits > 16 and samples.size:
+        peak = max(int(samples.max()), -int(samples.min()))
+        if 0 < peak <= 1 << 15:
+            text = f"{samples.dtype} samples are divided by 2**{bits - 1}, and the largest here is {peak}"
+            notice(f"{text}; if they are 16-bit samples, pass samples.astype(np.int16)", False)
 
 
 def _array_blocks(samples, sr):
@@ -79,24 +108,14 @@ def _is_file_like(audio):
     return all(hasattr(audio, method) for method in ("read", "seek", "tell"))
 
 
-class _SafeSeek:
-    """A file for soundfile's callbacks: a seek to an impossible position, as broken files ask for, has no effect.
-
-    An exception in such a callback would be printed as a traceback. libsndfile sees that the position is unchanged and
-    gives up by itself.
-    """
-
-    def __init__(self, file):
-        self._file, self.read, self.tell = file, file.read, file.tell
-
-    def seek(self, offset, whence=0):
-        with suppress(ValueError, OSError):
-            self._file.seek(offset, whence)
-
-
 @contextmanager
-def _sound_file(file, name, sr, path=None):
-    with _decoder(file, name, path) as decoder:
+def _sound_file(file, name, sr, notice, path=None):
+    try:
+        origin = file.tell()
+        parts = survey(file)
+    except OSError as error:
+        raise EdgeL3Error(f"{name}: cannot be read: {error.strerror or error}", kind="unreadable") from error
+    with _decoder(file, name, parts[0], path, origin) as decoder:
         if not 1 <= decoder.channels <= MAX_CHANNELS:
             found = f"found {decoder.channels}"
             raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, {found}", kind="not audio")
@@ -106,28 +125,160 @@ def _sound_file(file, name, sr, path=None):
             raise EdgeL3Error(str(error), kind="not audio") from None
         if sr is not None and check_sr(sr) != file_sr:
             raise EdgeL3Error(f"{name}: sr={sr} was given but the file says {file_sr} Hz; leave sr out for files")
-        read = decoder.read if isinstance(decoder, WavFile) else partial(decoder.read, dtype="float64", always_2d=True)
-        yield file_sr, _file_blocks(read, decoder.channels, file_sr, name)
+        yield file_sr, _all_blocks(file, name, parts, decoder, path, notice or (lambda text, incomplete: None))
 
 
-def _decoder(file, name, path):
-    """Return what decodes a sound file, as a context: libsndfile, or our reader of WAV where soundfile is missing."""
-    soundfile = find_soundfile()
+def _all_blocks(file, name, parts, decoder, path, notice):
+    """Yield the blocks of all parts of a file, one after the other."""
+    sr, start = decoder.samplerate, 0
+    for number, part in enumerate(parts):
+        if number:
+            try:
+                decoder = _decoder(file, name, part, path)
+            except EdgeL3Error as error:
+                notice(f"what follows after {start / sr:.3f} s cannot be read: {error}", True)
+                return
+        with decoder:
+            if decoder.samplerate != sr:
+                found = f"another rate, {decoder.samplerate} Hz"
+                notice(f"what follows after {start / sr:.3f} s has {found}, and was not read", True)
+                return
+            begin = start
+            for block in _blocks(decoder, part, start, sr, name):
+                start += len(block)
+                yield block
+        _compare(part, decoder, start - begin, notice)
+
+
+def _blocks(decoder, part, start, sr, name):
+    """Yield the blocks of a part, which begins at sample `start`."""
+    end = None if part.sound_until is None else start + int(part.sound_until * sr)
+    frames = max(1, decoder.step // decoder.channels)
+    while end is None or start < end:
+        try:
+            samples = decoder.read(frames if end is None else min(frames, end - start))
+        except MemoryError:  # says nothing about the recording
+            raise
+        except Exception as error:
+            raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}", kind="damaged") from error
+        if not len(samples):
+            break
+        yield to_mono(samples, start, sr, name)
+        start += len(samples)
+    if end is not None:
+        raise EdgeL3Error(
+            f"{name}: damaged at {end / sr:.3f} s: bytes are missing or changed, and the times behind would be wrong; "
+            "repair the recording or cut it there",
+            kind="damaged",
+        )
+
+
+def _compare(part, decoder, frames, notice):
+    """Compare the frames that were read of a part with what its headers promise."""
+    sr, promised = decoder.samplerate, part.promised
+    if not part.known:  # libsndfile's word
+        promised = decoder.promised / sr
+        if "truncated" in decoder.notes or frames > decoder.promised:
+            notice(f"libsndfile finds the file truncated; {frames / sr:.3f} s were read", True)
+            return
+        if decoder.rest() > TRAILER:
+            text = f"libsndfile stops {decoder.rest()} bytes before the end of the file"
+            notice(f"{text}; {frames / sr:.3f} s were read", True)
+            return
+    seconds = frames / sr
+    if part.remark:
+        notice(part.remark, True)
+    elif promised is not None and promised < MAX_SECONDS and seconds < promised - part.slack - 1e-9:
+        lengths = f"{seconds:.3f} s were read of {promised:.3f} s that the header promises"
+        notice(f"{lengths}: the file is cut off or broken", True)
+
+
+class _Decoder:
+    """What decodes a part of a sound file: libsndfile, or our reader of WAV where soundfile is missing."""
+
+    def __init__(self, sound, pieces, file):
+        self._sound, self._pieces, self._file = sound, pieces, file
+        self.samplerate, self.channels, self.frames = sound.samplerate, sound.channels, sound.frames
+        packed = getattr(sound, "format", "WAV") in ("FLAC", "OGG", "MP3")
+        self.step = PACKED_SAMPLES if packed else BLOCK_SAMPLES  # the block in which a stream breaks is lost
+        self.notes = "" if isinstance(sound, WavFile) else sound.extra_info
+        found = re.findall(r"(?:Frames|Cols) *: *(\d+)", self.notes)
+        self.promised = int(found[-1]) if found else self.frames  # libsndfile counts what is there
+
+    def read(self, frames):
+        """Return the next frames, or those that are left: (m, channels)."""
+        if isinstance(self._sound, WavFile):
+            samples = self._sound.read(frames)
+        else:
+            samples = self._sound.read(frames, dtype="float64", always_2d=True)
+        if self._pieces is not None and self._pieces.failure is not None:
+            raise self._pieces.failure
+        return samples
+
+    def rest(self):
+        """Return the number of bytes behind those that are read so far, 0 if it is unknown."""
+        if self._pieces is not None:
+            return self._pieces.size - self._pieces.tell()
+        if os.name != "posix":
+            return 0
+        return os.fstat(self._file.fileno()).st_size - os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if not isinstance(self._sound, WavFile):
+            self._sound.close()
+
+
+def _decoder(file, name, part, path, origin=0):
+    """Open what decodes a part of a sound file."""
+    soundfile, pieces = find_soundfile(), None
+    if part.pieces is not None or path is None:
+        pieces = Pieces(file, part.pieces or ((origin, file.seek(0, 2)),))
     try:
         if soundfile is None:
-            hint = "soundfile is not installed: only WAV can be read; pip install soundfile"
-            return nullcontext(WavFile(file, name, "this copy of edgel3_np reads WAV only" if WAV_ONLY else hint))
-        if path is None:
-            handle = _SafeSeek(file)
-        else:  # libsndfile reads by itself: soundfile's callbacks lose a Ctrl-C, and the sound would end there
-            handle = os.dup(file.fileno()) if os.name == "posix" else path
-        return soundfile.SoundFile(handle)  # closes the descriptor, even if it fails
+            return _Decoder(WavFile(pieces or file, name, _why_wav_only()), pieces, file)
+        handle = pieces
+        if pieces is None:  # libsndfile reads by itself: soundfile's callbacks can lose a Ctrl-C
+            handle = path
+            if os.name == "posix":
+                handle = os.dup(file.fileno())
+                os.lseek(handle, 0, os.SEEK_SET)
+        return _Decoder(_sequential(soundfile)(handle), pieces, file)  # closes the descriptor, even if it fails
     except (EdgeL3Error, MemoryError):
         raise
     except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
-        found = getattr(error, "error_string", error)  # the reason alone, without the repr of our object
+        if pieces is not None and pieces.failure is not None:
+            raise pieces.failure from None
+        file.seek(origin)
+        found = describe(file.read(64)) or getattr(error, "error_string", error)  # without the repr of our object
         expected = "a WAV file" if soundfile is None else "a sound file that libsndfile reads"
-        raise EdgeL3Error(f"{name}: expected {expected}; found: {found}", kind="not audio") from error
+        hint = f"; the file is open at byte {origin}, not at its start" if origin else ""
+        raise EdgeL3Error(f"{name}: expected {expected}; found: {found}{hint}", kind="not audio") from error
+
+
+def _why_wav_only():
+    """Say why only WAV can be read, and what to do."""
+    if WAV_ONLY:
+        return "this copy of edgel3_np reads WAV only"
+    if find_spec("soundfile"):
+        return (
+            "soundfile cannot load its library, libsndfile: only WAV can be read; install libsndfile (Debian: apt "
+            "install libsndfile1), or soundfile's own wheel (pip install --force-reinstall soundfile)"
+        )
+    return "soundfile is not installed: only WAV can be read; pip install soundfile"
+
+
+@lru_cache(maxsize=1)
+def _sequential(soundfile):
+    """Return soundfile's class without its seek after each block, which fails for unknown lengths and hides holes."""
+
+    class Sequential(soundfile.SoundFile):
+        def seekable(self):
+            return False
+
+    return Sequential
 
 
 def find_soundfile():
@@ -138,18 +289,3 @@ def find_soundfile():
 
             return soundfile
     return None
-
-
-def _file_blocks(read, channels, sr, name):
-    frames, start = max(1, BLOCK_SAMPLES // channels), 0
-    while True:
-        try:
-            samples = read(frames)
-        except MemoryError:  # says nothing about the recording
-            raise
-        except Exception as error:
-            raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}", kind="damaged") from error
-        if not len(samples):
-            return
-        yield to_mono(samples, start, sr, name)
-        start += len(samples)

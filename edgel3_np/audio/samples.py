@@ -8,6 +8,7 @@ from ..errors import EdgeL3Error
 
 MIN_SR, MAX_SR = 100, 1_000_000  # Hz; outside, the resampler's filters are meaningless or exceed any memory
 MAX_CHANNELS = 1024
+MANY_CHANNELS = 32  # more, and fewer samples than that, and the array is taken for one with the channels first
 MAX_SAMPLE = 1e100  # a larger sample overflows when it is squared; sound never comes near
 
 
@@ -28,10 +29,11 @@ def check_samples(samples):
         raise EdgeL3Error(f"audio: expected real floating-point or integer samples, found dtype {samples.dtype}")
     if samples.ndim not in (1, 2):
         raise EdgeL3Error(f"audio: expected an array of shape (n,) or (n, channels), found shape {samples.shape}")
-    if samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS:
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    if not 1 <= channels <= MAX_CHANNELS or (channels > MANY_CHANNELS and channels > 2 * len(samples) > 0):
         raise EdgeL3Error(
             f"audio: expected shape (n, channels) with 1 to {MAX_CHANNELS} channels, found shape {samples.shape}; "
-            "transpose it if the channels come first"
+            "if the channels come first, transpose it: pass samples.T"
         )
     return samples if samples.ndim == 2 else samples[:, np.newaxis]
 

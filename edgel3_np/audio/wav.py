@@ -11,6 +11,7 @@ import struct
 import numpy as np
 
 from ..errors import EdgeL3Error
+from .pieces import read_whole
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _DTYPES = {
@@ -45,12 +46,12 @@ class WavFile:
 
     def __init__(self, file, name, hint):
         self._file, self._name, self._hint = file, name, hint
-        head = _read(file, 12)
+        head = read_whole(file, 12)
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             raise self._error("a WAV file", f"{head[:4]!r} at its start; {hint}")
         form = b""
         for _ in range(_MAX_CHUNKS):
-            chunk = _read(file, 8)
+            chunk = read_whole(file, 8)
             if len(chunk) < 8:
                 raise self._error("a chunk of samples ('data')", "the end of the file")
             tag, size = struct.unpack("<4sI", chunk)
@@ -58,14 +59,13 @@ class WavFile:
                 break
             taken = b""
             if tag == b"fmt ":
-                form = taken = _read(file, min(size, 40))
+                form = taken = read_whole(file, min(size, 40))
             file.seek(size + size % 2 - len(taken), 1)
         else:
             raise self._error(f"samples within {_MAX_CHUNKS} chunks", "more of other chunks")
         self.samplerate, self.channels, self._dtype, self._bytes = self._parse(form)
-        if size == 0 and head[4:8] == struct.pack("<I", 8):  # its writer was killed
-            size = 0xFFFFFFFF
-        self._left = size // (self._bytes * self.channels)  # frames that the header promises and are not read yet
+        self.frames = size // (self._bytes * self.channels)
+        self._left = self.frames  # frames that the header promises and are not read yet
 
     def _parse(self, form):
         """Return rate, channels, dtype and bytes of a sample, from the format chunk."""
@@ -88,7 +88,7 @@ class WavFile:
     def read(self, frames):
         """Return the next `frames` frames, or those that are left: (m, channels), integers or floats as stored."""
         step = self._bytes * self.channels
-        content = _read(self._file, min(frames, self._left) * step)
+        content = read_whole(self._file, min(frames, self._left) * step)
         count = len(content) // step  # an incomplete last frame is dropped
         self._left = self._left - count if count == min(frames, self._left) else 0
         content = np.frombuffer(content, np.uint8, count * step)
@@ -97,14 +97,3 @@ class WavFile:
             wide[:, 1:] = content.reshape(-1, 3)
             content = wide.reshape(-1)
         return content.view(self._dtype).reshape(-1, self.channels)
-
-
-def _read(file, size):
-    """Return `size` bytes, or as many as there are: file objects of other libraries may return fewer in one call."""
-    content = file.read(size)
-    while 0 < len(content) < size:
-        more = file.read(size - len(content))
-        if not more:
-            break
-        content += more
-    return content

@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 
+from .._foreign import describe
 from ..errors import EdgeL3Error
 
 MAX_WEIGHT = 1e6  # largest number in a weight file; trained ones are far below
@@ -45,7 +46,8 @@ class Archive:
         except MemoryError:
             raise
         except Exception as error:  # zipfile raises a dozen kinds
-            raise EdgeL3Error(f"{name}: expected an npz (zip) file, found: {error or type(error).__name__}") from error
+            found = describe(content[:64]) or error or type(error).__name__
+            raise EdgeL3Error(f"{name}: expected an npz (zip) file, found: {found}") from error
         self._members = {}
         for member in members:
             key = member.filename[:-4] if member.filename.endswith(".npy") else member.filename

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np import EdgeL3Error
+from edgel3_np.audio import reading
 from edgel3_np.audio.reading import BLOCK_SAMPLES, open_audio
 from edgel3_np.audio.samples import MAX_SR, check_sr
 
@@ -289,6 +290,69 @@ def test_a_lack_of_memory_is_not_a_damaged_recording(stereo_file, monkeypatch, w
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(soundfile if when == "SoundFile" else soundfile.SoundFile, when, fail)
+    if when == "SoundFile":
+        monkeypatch.setattr(reading, "_sequential", lambda soundfile: fail)
+    else:
+        monkeypatch.setattr(soundfile.SoundFile, when, fail)
     with pytest.raises(MemoryError), open_audio(stereo_file[0]) as (_, blocks):
         list(blocks)
+
+
+@pytest.mark.parametrize("dtype, bits", [(np.int32, 31), (np.int64, 63)])
+def test_wide_integers_that_look_like_16_bits(dtype, bits):
+    said = []
+    for peak in (1, 32768, 32769, 2**bits - 1):
+        with open_audio(np.array([0, -peak, peak - 1], dtype), 8000, lambda text, incomplete: said.append(text)):
+            pass
+    assert len(said) == 2 and f"2**{bits}" in said[1] and "32768" in said[1] and "astype(np.int16)" in said[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 960), (2, 100), (33, 70)])
+def test_arrays_with_the_channels_first(shape):
+    from edgel3_np import Stream
+
+    with pytest.raises(EdgeL3Error, match="transpose it: pass samples.T"):
+        read(np.zeros(shape), 8000)
+    with pytest.raises(EdgeL3Error, match="transpose it"), Stream("pico-64", 8000) as stream:
+        stream.feed(np.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 32), (3, 8), (100, 64), (0, 2)])
+def test_arrays_of_few_samples_of_many_channels(shape):
+    assert len(read(np.zeros(shape), 8000)[1]) == shape[0]
+
+
+def test_pipes_are_refused_with_what_to_do():
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+    with pytest.raises(EdgeL3Error, match="read it to its end and pass the bytes"):
+        read(Pipe(b"RIFF"))
+
+
+def test_a_file_that_is_not_at_its_start(stereo_file):
+    content = stereo_file[0].read_bytes()
+    file = io.BytesIO(b"junk" + content)
+    file.seek(4)
+    np.testing.assert_array_equal(read(file)[1], stereo_file[1])
+    file = io.BytesIO(content)
+    file.seek(7)
+    with pytest.raises(EdgeL3Error, match="the file is open at byte 7, not at its start"):
+        read(file)
+
+
+def test_an_interrupt_while_libsndfile_reads_through_us_is_not_lost(stereo_file):
+    """Otherwise the recording would seem to end there."""
+
+    class Interrupted(io.BytesIO):
+        reads = 0
+
+        def read(self, size=-1):
+            self.reads += size > 1000
+            if self.reads > 3:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    with pytest.raises(KeyboardInterrupt):
+        read(Interrupted(stereo_file[0].read_bytes()))

@@ -197,19 +197,21 @@ def test_memory_is_bounded_whatever_a_header_says(monkeypatch, size):
     file = Slow(riff(b"fmt " + struct.pack("<I", size), SAMPLES))
     with pytest.raises(EdgeL3Error):
         without(monkeypatch, file)
-    assert file.most <= 64
+    assert file.most <= 1 << 20  # a survey looks for frames of MPEG in it
 
 
-@pytest.mark.parametrize("when", [12, 40, 2 * BLOCK_SAMPLES], ids=["start", "format", "samples"])
+@pytest.mark.parametrize("when", [0, 20, 68], ids=["start", "format", "samples"])
 def test_a_file_that_cannot_be_read(monkeypatch, when):
     class Broken(io.BytesIO):
         def read(self, size=-1):
-            if size == when:
+            if size and self.tell() <= when < self.tell() + size:
                 raise OSError("bad sector")
             return super().read(size)
 
+    content = riff(form(more=bytes(24)), b"data" + b"\xff" * 4 + SAMPLES)
+    assert content.index(SAMPLES) == 68
     with pytest.raises(EdgeL3Error, match="bad sector"):
-        without(monkeypatch, Broken(riff(form(more=bytes(24)), b"data" + b"\xff" * 4 + SAMPLES)))
+        without(monkeypatch, Broken(content))
 
 
 def test_mutants(monkeypatch):
