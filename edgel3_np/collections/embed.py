@@ -38,6 +38,7 @@ def embed_files(
     pending: int = 64,
     threads: int | None = None,
     resume: bool = True,
+    strict: bool = False,
     on_report: Callable[[Report], object] | None = None,
 ) -> Generator[Report, None, None]:
     """Embed a collection of recordings into one npz each, in a tree that mirrors theirs.
@@ -79,6 +80,9 @@ def embed_files(
     resume : bool
         Skip outputs that were made with the same weights, numeric contract and options from a recording of the same
         name, size and modification time.
+    strict : bool
+        A recording of which less or more is read than its headers promise fails, of the kind `incomplete`. Otherwise it
+        is embedded, and its report says so.
     on_report : callable, Report -> None, optional
         Called with each report before it is yielded.
 
@@ -115,6 +119,7 @@ def embed_files(
         shard=shard,
         threads=1 if threads is None and (executor is not None or jobs > 1) else threads,
         resume=resume,
+        strict=strict,
     )
     return reports(work, problems, executor, jobs, pending, on_report)
 
@@ -140,6 +145,7 @@ def find_jobs(
     shard=(1, 1),
     threads=1,
     resume=True,
+    strict=False,
 ):
     """Check the options, list the recordings, and say what is to be done with each.
 
@@ -151,7 +157,7 @@ def find_jobs(
         Number of jobs.
     jobs : iterator of Job
     problems : list of Report
-        Directories that cannot be listed.
+        Directories that cannot be listed, and files of audio that libsndfile does not read.
 
     Raises
     ------
@@ -165,7 +171,7 @@ def find_jobs(
     check_threads(threads, 1)
     shard = _check_shard(shard)
     inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
-    found, unreadable = find_files(inputs, recursive)
+    found, unreadable, passed = find_files(inputs, recursive)
     outputs = name_outputs(found, output_dir, suffix)
     root = None if output_dir is None else os.path.abspath(os.fsdecode(output_dir))
     chosen = [path for path in found if in_shard(outputs[path], root, shard)]
@@ -183,11 +189,14 @@ def find_jobs(
             center=bool(center),
             threads=threads,
             resume=bool(resume),
+            strict=bool(strict),
         )
 
     problems = [
         Report(path, "", "failed", "unreadable", f"{path}: cannot be listed: {why}") for path, why in unreadable.items()
     ]
+    foreign = "libsndfile does not read it; convert it, for example: ffmpeg -i X Y.wav"
+    problems += [Report(path, "", "passed over", None, f"{path}: {foreign}") for path in passed]
     return len(chosen), map(job, chosen), problems
 
 

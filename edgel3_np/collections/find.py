@@ -4,18 +4,33 @@ import hashlib
 import os
 import zlib
 
+from .._files import open_regular
 from ..errors import EdgeL3Error
 
+
+def _endings(names):
+    return frozenset(f".{name}" for name in names.split())
+
+
 # File name extensions that count as audio inside directories; a file that is named directly is always taken
-SUFFIXES = {f".{name}" for name in ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc")}
-SUFFIXES |= {f".{name}" for name in ("au", "snd", "caf", "w64", "rf64")}
+SUFFIXES = _endings("wav wave bwf bw64 amb flac ogg oga opus spx mp3 mp2 mp1 mpga aif aiff aifc au snd caf w64 rf64")
+SUFFIXES |= _endings("voc sph nist ircam sf paf iff 8svx 16svx pvf avr sds")
+# Of audio that libsndfile does not read
+FOREIGN = _endings("m4a m4b mp4 aac 3gp wma webm mka mkv wv ape tta mpc amr dsf dff ac3 eac3 ra rm alac mov")
+# Of other files that lie beside audio. Every other file is audio if it begins like one.
+OTHERS = _endings(
+    "npz npy txt csv tsv json jsonl md xml html htm pdf png jpg jpeg gif svg h5 hdf5 parquet zip gz py log ini"
+)
+OTHERS |= _endings("cfg yaml yml textgrid mat m3u cue nfo db sqlite")
+_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"ID3")
 
 
-def find_files(inputs, recursive=True, suffixes=SUFFIXES):
+def find_files(inputs, recursive=True, suffixes=None):
     """List the files named and the audio files inside the directories named, each once.
 
-    Inside directories, names with a leading dot are ignored and links to directories are not followed. FIFOs, broken
-    links and other special files are listed like regular files; the code that opens them reports what is wrong.
+    Inside directories, names with a leading dot are ignored. Where recordings are looked for, links to directories are
+    followed, each directory once. FIFOs, broken links and other special files are listed like regular files; the code
+    that opens them reports what is wrong.
 
     Parameters
     ----------
@@ -23,8 +38,9 @@ def find_files(inputs, recursive=True, suffixes=SUFFIXES):
         Files and directories.
     recursive : bool
         Search subdirectories as well.
-    suffixes : set of str
-        Extensions to take, in lower case, with the dot.
+    suffixes : set of str, optional
+        Extensions to take, in lower case, with the dot. By default everything that libsndfile reads, by its extension
+        or, where that is unknown, by its first bytes.
 
     Returns
     -------
@@ -33,21 +49,58 @@ def find_files(inputs, recursive=True, suffixes=SUFFIXES):
         base name). Sorted within each directory.
     unreadable : dict of str to str
         Maps each directory that cannot be listed to the reason.
+    passed : list of str
+        Audio files inside directories that libsndfile does not read.
     """
-    found, unreadable = {}, {}
+    found, unreadable, passed = {}, {}, []
     for entry in inputs:
         root = os.path.abspath(os.fsdecode(entry))
         if not os.path.isdir(root):
             found.setdefault(root, os.path.basename(root))
             continue
-        walk = os.walk(root, onerror=lambda error: unreadable.update({error.filename: error.strerror}))
+        seen = set()
+        _first_time(root, seen)
+        walk = os.walk(
+            root,
+            onerror=lambda error: unreadable.update({error.filename: error.strerror}),
+            followlinks=suffixes is None,
+        )
         for directory, directories, names in walk:
-            directories[:] = sorted(name for name in directories if recursive and not name.startswith("."))
+            inside = (name for name in directories if recursive and not name.startswith("."))
+            directories[:] = [name for name in sorted(inside) if _first_time(os.path.join(directory, name), seen)]
             for name in sorted(names):
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
-                    path = os.path.join(directory, name)
+                path, ending = os.path.join(directory, name), os.path.splitext(name)[1].lower()
+                if name.startswith("."):
+                    continue
+                if ending in (suffixes or SUFFIXES) or (suffixes is None and _sounds(path, ending)):
                     found.setdefault(path, os.path.relpath(path, root))
-    return found, unreadable
+                elif suffixes is None and ending in FOREIGN:
+                    passed.append(path)
+    return found, unreadable, list(dict.fromkeys(passed))
+
+
+def _first_time(path, seen):
+    """Tell whether a directory was not met before on the way down: links may lead in circles."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return True  # listing it tells what is wrong
+    key = info.st_dev, info.st_ino
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
+
+
+def _sounds(path, ending):
+    """Tell whether a file of an unknown extension begins like a sound file."""
+    if ending in FOREIGN or ending in OTHERS:
+        return False
+    try:
+        with open_regular(path) as file:
+            return file.read(4).startswith(_MAGICS)
+    except EdgeL3Error:
+        return False
 
 
 def name_outputs(found, output_dir=None, suffix=None):

@@ -37,6 +37,8 @@ class Job(NamedTuple):
     center : bool
     threads : int or None
     resume : bool
+    strict : bool
+        A recording of which something is missing fails.
     """
 
     input: str
@@ -50,6 +52,7 @@ class Job(NamedTuple):
     center: bool
     threads: int | None
     resume: bool
+    strict: bool = False
 
 
 class Report(NamedTuple):
@@ -61,13 +64,14 @@ class Report(NamedTuple):
         Absolute paths.
     status : str
         `done`; `skipped`, if the output existed and was made from the same recording with the same weights and
-        options; or `failed`.
+        options; `passed over`, if it is audio of a kind that libsndfile does not read, inside a directory; or `failed`.
     kind : str or None
-        Of a failure. The recording: `unreadable`, `not audio`, `damaged`, `bad samples`, `empty`, `invalid`, or
-        `changed` (while it was read). The rest: `output` (it cannot be written); `model` (the worker has another one);
-        `worker` (its process died); `unexpected` (a bug in edgel3_np: please report it).
+        Of a failure. The recording: `unreadable`, `not audio`, `damaged`, `bad samples`, `empty`, `invalid`,
+        `incomplete` (with `strict`), or `changed` (while it was read). The rest: `output` (it cannot be written);
+        `model` (the worker has another one); `worker` (its process died); `unexpected` (a bug in edgel3_np: please
+        report it).
     reason : str or None
-        Of a failure, in words.
+        Of a failure, or of passing over, in words.
     remarks : tuple of str
         Warnings: what is unusual about the recording.
     windows : int
@@ -76,6 +80,8 @@ class Report(NamedTuple):
         Length of the recording; 0 unless the status is `done`.
     elapsed : float
         Seconds that the job took.
+    incomplete : bool
+        Less or more was read than the file's headers promise; the remarks say how much.
     """
 
     input: str
@@ -87,6 +93,7 @@ class Report(NamedTuple):
     windows: int = 0
     seconds: float = 0.0
     elapsed: float = 0.0
+    incomplete: bool = False
 
 
 def embed_file(job):
@@ -123,8 +130,9 @@ def _embed_file(job):
     model = _load(job)
     state = _state(job.input)
     made_from = {**fingerprint(model, job.hop_size, job.center), "input": {"name": job.name, **state}}
-    if job.resume and made_from.items() <= (read_provenance(job.output) or {}).items():
-        return Report(job.input, job.output, "skipped")
+    before = read_provenance(job.output) or {} if job.resume else {}
+    if job.resume and made_from.items() <= before.items() and not (job.strict and before.get("incomplete")):
+        return Report(job.input, job.output, "skipped", incomplete=before.get("incomplete") is True)
     make_directories(os.path.dirname(job.output), job.root)
     framing, stats, remarks = framing_for(model.network, job.hop_size, job.center), SignalStats(), []
 
@@ -135,10 +143,15 @@ def _embed_file(job):
         if _state(job.input) != state:
             raise EdgeL3Error(f"{job.input}: the file changed while it was read; run again", kind="changed")
         remarks.extend(stats.remarks(framing.window))  # raises if there was no sample
+        if stats.missing and job.strict:
+            raise EdgeL3Error(f"{job.input}: {stats.missing[0]}", kind="incomplete")
+        if remarks:
+            provenance.update(remarks=remarks, incomplete=bool(stats.missing))
 
     provenance = {"model": model.name, "version": __version__, **made_from}
     count = save_embedding(job.output, batches(), framing.timestamps, provenance)
-    return Report(job.input, job.output, "done", None, None, tuple(remarks), count, stats.samples / framing.window)
+    report = Report(job.input, job.output, "done", remarks=tuple(remarks), windows=count)
+    return report._replace(seconds=stats.samples / framing.window, incomplete=bool(stats.missing))
 
 
 def _state(path):

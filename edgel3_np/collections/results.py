@@ -55,7 +55,8 @@ def save_embedding(path, batches, timestamps, provenance):
     timestamps : callable, (count, first) -> np.ndarray [shape=(count,), float64]
         Returns the times of `count` windows from number `first` on, in seconds.
     provenance : dict
-        Where the embeddings come from: model, weights_sha256, version, contract, options, input. Stored as JSON.
+        Where the embeddings come from: model, weights_sha256, version, contract, options, input; and remarks, if there
+        are any, which may be added until `batches` ends. Stored as JSON.
 
     Returns
     -------

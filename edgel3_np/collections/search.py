@@ -215,7 +215,7 @@ def _find_results(paths):
     """Return the files of embeddings, in order and as they are to be shown, and an error for each that is skipped."""
     files, problems = {}, []
     for entry in map(os.fsdecode, paths):
-        found, unreadable = find_files([entry], suffixes={".npz"})
+        found, unreadable, _ = find_files([entry], suffixes={".npz"})
         folder = os.path.join(os.path.realpath(entry), "") if os.path.isdir(entry) else None
         for absolute, below in found.items():
             shown = os.path.join(entry, below) if folder else entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import closing, nullcontext
 
@@ -69,6 +70,7 @@ def _find_jobs(options):
         shard=options.shard,
         threads=options.threads or (1 if options.jobs > 1 else None),
         resume=options.resume,
+        strict=options.strict,
     )
 
 
@@ -111,7 +113,7 @@ def embed_collection(options, count, jobs, problems, manifest=None):
 
 
 def _print_report(report, options, manifest, say):
-    line = json.dumps(report._asdict())
+    line = json.dumps(_as_json(report))
     if manifest:
         print(line, file=manifest, flush=True)
     if options.json:
@@ -121,6 +123,17 @@ def _print_report(report, options, manifest, say):
     elif not options.quiet:
         for remark in report.remarks:
             say(f"{printable(report.input)}: warning: {remark}")
+
+
+def _as_json(report):
+    """Return a report for JSON: names that are no text have backslash escapes, and `escaped` says so."""
+    record = report._asdict()
+    for key in ("input", "output", "reason"):
+        if record[key] is not None and not record[key].isprintable():
+            text = os.fsencode(record[key]).decode("utf-8", "backslashreplace")
+            if text != record[key]:
+                record.update({key: text, "escaped": True})
+    return record
 
 
 def build_parser():
@@ -172,7 +185,11 @@ def _add_collections(add):
     add("--shard", type=shard, default=(1, 1), metavar="K/N", help="embed part K of N: one part on each of N machines")
     add("--manifest", metavar="FILE", help="append a line of JSON for each file (input, output, status, reason, ...)")
     add("--json", action="store_true", help="print the same lines on stdout")
-    add("--strict", action="store_true", help="stop at the first file that fails")
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first file that fails, and let a file fail of which something is missing",
+    )
     add(
         "--progress",
         action=argparse.BooleanOptionalAction,

@@ -1,5 +1,6 @@
 """Progress of long runs, on stderr: a bar if tqdm is installed, otherwise a line now and then."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -21,11 +22,16 @@ class Totals:
         Audio that is embedded.
     windows : int
         Embeddings that are written.
+    passed : Counter
+        Recordings that are passed over, by extension.
+    incomplete : int
+        Recordings that are embedded although something is missing.
     """
 
     def __init__(self):
         self.start = time.monotonic()
-        self.statuses, self.kinds, self.seconds, self.windows = Counter(), Counter(), 0.0, 0
+        self.statuses, self.kinds, self.passed = Counter(), Counter(), Counter()
+        self.seconds, self.windows, self.incomplete = 0.0, 0, 0
 
     def add(self, report):
         """Count a report."""
@@ -34,6 +40,9 @@ class Totals:
             self.kinds[report.kind] += 1
         self.seconds += report.seconds
         self.windows += report.windows
+        self.incomplete += report.incomplete
+        if report.status == "passed over":
+            self.passed[os.path.splitext(report.input)[1].lower()] += 1
 
     def count(self):
         """Return how many recordings have been counted."""
@@ -54,6 +63,11 @@ class Totals:
         text += f"{self.seconds / 3600:.2f} h of audio in {clock(elapsed)}"
         if self.seconds:
             text += f", {self._speed(elapsed):.0f} times real time"
+        if self.passed:
+            found = ", ".join(f"{count} {ending}" for ending, count in self.passed.most_common())
+            text += f"\npassed over: {found} (libsndfile does not read them; convert them: ffmpeg -i X Y.wav)"
+        if self.incomplete:
+            text += f"\nincomplete: {self.incomplete} (not what their headers promise: see the warnings)"
         if self.kinds:
             text += "\nfailures: " + ", ".join(f"{count} {kind}" for kind, count in self.kinds.most_common())
         return text

@@ -259,7 +259,8 @@ def test_recordings_whose_names_are_not_text(tmp_path, small_npz, sweep, capfd):
     assert code == SOME_FAILED
     assert os.listdir(os.fsencode(tmp_path / "out")) == [b"caf\xe9.npz"]
     reports = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    assert [os.fsencode(report["input"])[-6:] for report in reports] == [b"b\xff.wav", b"f\xe9.wav"]
+    assert [report["input"][-9:] for report in reports] == ["b\\xff.wav", "f\\xe9.wav"]
+    assert all(report["escaped"] and report["input"].isprintable() for report in reports)
     assert ".wav: expected a sound file" in capfd.readouterr().err
 
 

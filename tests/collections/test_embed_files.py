@@ -246,7 +246,7 @@ def test_a_bug_in_the_package_is_reported_too(sounds, tmp_path, small_npz, monke
 
 def test_directories_that_cannot_be_listed_are_reported(sounds, tmp_path, small_npz, monkeypatch):
     problem = {str(sounds / "sub"): "Permission denied"}
-    monkeypatch.setattr("edgel3_np.collections.embed.find_files", lambda *_: ({}, problem))
+    monkeypatch.setattr("edgel3_np.collections.embed.find_files", lambda *_: ({}, problem, []))
     report = run(sounds, tmp_path / "out", small_npz)["sub"]
     assert (report.status, report.kind) == ("failed", "unreadable") and "Permission denied" in report.reason
 

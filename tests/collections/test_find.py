@@ -23,22 +23,44 @@ def relative(found, root):
 
 
 def test_a_tree_is_listed_in_order(tree):
-    found, unreadable = find_files([tree])
+    found, unreadable, _ = find_files([tree])
     assert list(relative(found, tree).items()) == [(x, x) for x in ("a.FLAC", "b.wav", "c/f.ogg", "c/d/e.mp3")]
     assert unreadable == {}
     assert list(find_files([tree], recursive=False)[0].values()) == ["a.FLAC", "b.wav"]
 
 
 def test_files_that_the_user_names_are_taken_once_with_any_extension(tree):
-    found, _ = find_files([tree / "notes.txt", str(tree / "none"), tree, tree / "c" / ".." / "b.wav"])
+    found, _, _ = find_files([tree / "notes.txt", str(tree / "none"), tree, tree / "c" / ".." / "b.wav"])
     assert list(found.values()) == ["notes.txt", "none", "a.FLAC", "b.wav", "c/f.ogg", "c/d/e.mp3"]
 
 
-def test_links_to_directories_are_not_followed(tree):
+def test_links_to_directories_are_followed_once(tree, tmp_path_factory):
+    """Each directory is met once, whatever links lead to it, and circles end."""
+    other = tmp_path_factory.mktemp("other")
+    (other / "x.wav").write_bytes(b"")
     (tree / "c" / "loop").symlink_to(tree)
+    (tree / "linked").symlink_to(other)
+    (tree / "linked again").symlink_to(other)
+    found, _, _ = find_files([tree])
+    assert list(found.values()) == ["a.FLAC", "b.wav", "c/f.ogg", "c/d/e.mp3", "linked/x.wav"]
+    assert list(find_files([tree], suffixes={".wav"})[0].values()) == ["b.wav"], "a search stays inside"
+
+
+def test_what_libsndfile_reads_is_found_by_its_first_bytes(tree):
+    for name, content in {"x.dat": b"RIFF....WAVE", "y": b"fLaC", "z.bin": b"else", "v.txt": b"RIFF"}.items():
+        (tree / name).write_bytes(content)
+    for name in ("a.m4a", "B.WV", "c.Opus", "d.bwf", "e.mp2"):
+        (tree / name).write_bytes(b"RIFF")
+    found, _, passed = find_files([tree])
+    names = ["a.FLAC", "b.wav", "c.Opus", "d.bwf", "e.mp2", "x.dat", "y", "c/f.ogg", "c/d/e.mp3"]
+    assert list(found.values()) == names
+    assert [os.path.basename(path) for path in passed] == ["B.WV", "a.m4a"]
+
+
+def test_links_to_files(tree):
     (tree / "z.wav").symlink_to(tree / "b.wav")
     (tree / "broken.wav").symlink_to(tree / "nothing")
-    found, _ = find_files([tree])
+    found, _, _ = find_files([tree])
     assert list(found.values()) == ["a.FLAC", "b.wav", "broken.wav", "z.wav", "c/f.ogg", "c/d/e.mp3"]
 
 
@@ -51,13 +73,13 @@ def test_a_directory_that_cannot_be_listed_is_returned_with_the_reason(tree, mon
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found, unreadable = find_files([tree])
+    found, unreadable, _ = find_files([tree])
     assert list(found.values()) == ["a.FLAC", "b.wav"]
     assert unreadable == {str(tree / "c"): "Permission denied"}
 
 
 def test_outputs_mirror_the_tree(tree, tmp_path):
-    found, _ = find_files([tree])
+    found, _, _ = find_files([tree])
     names = [os.path.relpath(path, tmp_path) for path in name_outputs(found, tmp_path / "out").values()]
     assert names == ["out/a.npz", "out/b.npz", "out/c/f.npz", "out/c/d/e.npz"]
     names = [os.path.relpath(path, tree) for path in name_outputs(found, None, "x").values()]
@@ -147,7 +169,7 @@ def test_names_that_are_not_text(tmp_path):
     name = os.fsdecode(b"caf\xe9.wav")
     with open(os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav"), "wb"):
         pass
-    found, _ = find_files([tmp_path])
+    found, _, _ = find_files([tmp_path])
     assert list(found.values()) == [name]
     (output,) = name_outputs(found, tmp_path / "out").values()
     assert os.fsencode(output).endswith(b"out/caf\xe9.npz")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,9 +66,9 @@ def test_a_job_and_its_report(job, small_model):
 def test_fields_of_a_report_keep_their_names_and_order():
     """Programs read manifests of earlier versions by these names."""
     assert Report._fields == (
-        "input", "output", "status", "kind", "reason", "remarks", "windows", "seconds", "elapsed"
+        "input", "output", "status", "kind", "reason", "remarks", "windows", "seconds", "elapsed", "incomplete"
     )  # fmt: skip
-    assert Report("a", "b", "done")[3:] == (None, None, (), 0, 0.0, 0.0)
+    assert Report("a", "b", "done")[3:] == (None, None, (), 0, 0.0, 0.0, False)
 
 
 def test_provenance_says_what_the_embeddings_were_made_from(job, small_model):
@@ -126,3 +127,17 @@ def test_a_worker_with_another_model_reports_it(job):
     assert report.kind == "model" and "expected sha256 000" in report.reason
     report = embed_file(job._replace(model="/no/such.npz"))
     assert report.kind == "model" and "/no/such.npz" in report.reason
+
+
+def test_what_is_missing_is_in_the_report_and_in_the_provenance(job):
+    """The recording is cut off. It is embedded as far as it goes, unless the job is strict."""
+    content = Path(job.input).read_bytes()
+    Path(job.input).write_bytes(content[: len(content) // 2])
+    report = embed_file(job)
+    assert report.status == "done" and report.incomplete and "the file is cut off" in report.remarks[0]
+    found = read_provenance(job.output)
+    assert found["incomplete"] is True and found["remarks"] == list(report.remarks)
+    again = embed_file(job)
+    assert again.status == "skipped" and again.incomplete
+    strict = embed_file(job._replace(strict=True))
+    assert (strict.status, strict.kind) == ("failed", "incomplete") and "the file is cut off" in strict.reason

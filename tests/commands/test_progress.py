@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgel3_np.collections.jobs import Report
 from edgel3_np.commands import progress
 from edgel3_np.commands.progress import Totals, clock, display
 
 
-def report(status, kind=None, windows=0, seconds=0.0):
-    return SimpleNamespace(status=status, kind=kind, windows=windows, seconds=seconds)
+def report(status, kind=None, windows=0, seconds=0.0, input="a.wav", incomplete=False):
+    return Report(input, "", status, kind, windows=windows, seconds=seconds, incomplete=incomplete)
 
 
 @pytest.fixture
@@ -123,3 +124,14 @@ def test_a_download(bar, capsys, monkeypatch):
     with progress.transfer("sea-64", False) as update:
         update(1, 2)
     assert capsys.readouterr().err == ""
+
+
+def test_the_summary_names_what_is_incomplete_and_what_is_passed_over():
+    totals = Totals()
+    for name in ("a.m4a", "b.M4A", "c.wv"):
+        totals.add(report("passed over", input=name))
+    totals.add(report("done", incomplete=True))
+    first, passed, incomplete = totals.summary().splitlines()
+    assert "4 files: 1 done" in first
+    assert passed == "passed over: 2 .m4a, 1 .wv (libsndfile does not read them; convert them: ffmpeg -i X Y.wav)"
+    assert incomplete.startswith("incomplete: 1 ")
