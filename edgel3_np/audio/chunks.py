@@ -71,29 +71,34 @@ def _chunks(read, position, size, form, pad=2):
 def _there(read, size, start, promised, form, pad=2):
     """Return the bytes of samples from `start` on, and where another file begins behind them, 0 if none does.
 
-    There are those that are promised, if the end of the file, other chunks, another file or zeros follow them;
+    There are those that are promised, if the end of the file, other chunks, another file, tags or zeros follow them;
     otherwise all that is there.
     """
-    rest = size - start
-    if not 0 < promised <= rest:
-        return rest, 0
-    position = start + promised + promised % pad
+    if promised <= 0 or promised > size - start:
+        return size - start, 0
+    position, length, besides = start + promised + promised % pad, promised, 0 if form.size < 24 else form.size
     for _ in range(_MAX_CHUNKS):
-        head = read(position, 24)
-        if _kind(head):
-            return promised, position
-        if size - position < _TAIL or head[:3] in _TAGS or not any(head + read(position, 512)):
-            break
-        tag, length = form.unpack(head[: form.size])
-        if not tag[:4].strip().isalnum() or length < 0 or position + length > size + (1 << 24):
-            return rest, 0
-        position += form.size + length + length % pad
+        for place in (position, position - length % pad):  # many writers leave out the byte that pads odd sizes
+            head = read(place, 24)
+            if _kind(head):
+                return promised, place
+            if size - place < _TAIL or head[:3] in _TAGS or not any(head + read(place, 512)):
+                return promised, 0
+            tag, following = form.unpack(head[: form.size])
+            following -= besides
+            if min(tag[:4]) >= 32 and 0 <= following <= size - place - form.size:
+                break
+        else:  # a last chunk may be cut off; anything else is sound
+            tag, following = form.unpack(read(position, form.size))
+            cut = tag[:4].strip().isalnum() and 0 <= following <= size - position + (1 << 24)
+            return (promised if cut else size - start), 0
+        position, length = place + form.size + following + following % pad, following
     return promised, 0
 
 
 def _wav(read, size, magic):
     form = struct.Struct(">4sI" if magic == b"RIFX" else "<4sI")
-    fmt, long_size, others = b"", -1, []
+    fmt, long_size = b"", -1
     for tag, start, length in _chunks(read, 12, size, form):
         if tag == b"data":
             break
@@ -101,13 +106,11 @@ def _wav(read, size, magic):
             long_size = struct.unpack("<q", read(start + 8, 8).ljust(8, b"\0"))[0]
         elif tag == b"fmt ":
             fmt = read(start, min(length, 1 << 16))
-        elif tag == b"fact":
-            others.append((tag, read(start, min(length, 64))))
     else:
         return None
     if len(fmt) < 16:
         return None
-    rate = struct.unpack_from(form.format[0] + "I", fmt, 8)[0]
+    rate = _plain_rate(fmt, form.format[0])
     unknown = length >= _UNKNOWN and length > size - start
     promised = -1 if unknown or (length == 0 and size > start) else length
     if magic in (b"RF64", b"BW64") and length == 0xFFFFFFFF:
@@ -115,6 +118,12 @@ def _wav(read, size, magic):
     there, following = _there(read, size, start, promised, form)
     head = _wav_head(magic, form, fmt, there) if there > promised or magic == b"BW64" else b""
     return Extent(start, promised, there, rate, head, {}, following)
+
+
+def _plain_rate(fmt, order):
+    """Return the bytes of a second, from the format chunk of a WAV; 0 for compressed sound, of which it says little."""
+    tag, _, sr, _, block = struct.unpack_from(order + "HHIIH", fmt)
+    return sr * block if tag in (1, 3, 6, 7, 0xFFFE) else 0
 
 
 def _wav_head(magic, form, fmt, there):
@@ -138,7 +147,7 @@ def _w64(read, size):
             return None
         tag, length = form.unpack(head)
         if tag[:4] == b"fmt ":
-            rate = struct.unpack("<I", read(position + 32, 4).ljust(4, b"\0"))[0]
+            rate = _plain_rate(read(position + 24, 16).ljust(16, b"\0"), "<")
         if tag[:4] == b"data" and tag[4:] == _W64_OTHER:
             break
         if length < 24:
@@ -146,12 +155,7 @@ def _w64(read, size):
         position += length + -length % 8
     start = position + 24
     promised = length - 24 if 24 < length < 1 << 60 else -1
-    there, following = size - start, 0
-    if 0 < promised < there:
-        behind = start + promised + -promised % 8
-        head = read(behind, 24)
-        following = behind if _kind(head) else 0
-        there = promised if following or len(head) < 24 or head[4:16] == _W64_OTHER or not any(head) else there
+    there, following = _there(read, size, start, promised, form, 8)
     patches = {position + 16: struct.pack("<q", there + 24)} if there > promised else {}
     return Extent(start, promised, there, rate, b"", patches, following)
 
@@ -167,13 +171,14 @@ def _aiff(read, size):
             break
     else:
         return None
-    samples = start + 8
+    samples = start + 8 + min(length, struct.unpack(">I", read(start, 4).ljust(4, b"\0"))[0])
+    length -= samples - start - 8
     promised = length - 8 if 8 < length < _UNKNOWN or 8 < length <= size - start else -1
     there, following = _there(read, size, samples, promised, form)
     if there <= promised or comm is None:
         return Extent(samples, promised, there, rate * block, next=following)
     there = min(there, 0xFFFFFF00)
-    patches = {start - 4: struct.pack(">I", there + 8)}
+    patches = {start - 4: struct.pack(">I", there + samples - start)}
     if block > 0:
         patches[comm + 2] = struct.pack(">I", there // block)
     return Extent(samples, promised, there, rate * block, b"", patches)
@@ -182,7 +187,7 @@ def _aiff(read, size):
 def _extended(number):
     """Return an 80-bit floating-point number, as AIFF holds its rate."""
     exponent, mantissa = struct.unpack(">HQ", number.ljust(10, b"\0"))
-    return mantissa * 2.0 ** ((exponent & 0x7FFF) - 16446) if exponent & 0x7FFF < 0x7000 else 0.0
+    return float(mantissa) * 2.0 ** ((exponent & 0x7FFF) - 16446) if exponent & 0x7FFF < 16500 else 0.0
 
 
 def _caf(read, size):
@@ -190,7 +195,7 @@ def _caf(read, size):
     for tag, start, length in _chunks(read, 8, size, form, 1):
         if tag == b"desc":
             sr, _, _, packet, frames = struct.unpack(">d4sIII", read(start, 24).ljust(24, b"\0"))
-            rate = sr * packet / frames if frames and 0 < sr < 1e7 else 0.0
+            rate = sr * packet if frames == 1 and 0 < sr < 1e7 else 0.0
         if tag == b"data":
             promised = length if length > 4 else -1
             break
@@ -206,7 +211,10 @@ def _au(read, head, size):
     start, length, encoding, sr, channels = struct.unpack_from(order + "5I", head, 4)
     width = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}.get(encoding, 0)
     there, promised, following = max(0, size - start), -1 if length >= _UNKNOWN else length, 0
-    if 0 < promised < there and _kind(read(start + promised, 24)):
-        there, following = promised, start + promised
+    if 0 < promised < there:
+        head = read(start + promised, 512)
+        following = start + promised if _kind(head[:24]) else 0
+        if following or there - promised < _TAIL or head[:3] in _TAGS or not any(head):
+            there = promised
     patches = {8: b"\xff" * 4} if there > promised >= 0 else {}
     return Extent(start, promised, there, float(sr * width * channels), b"", patches, following)

@@ -1,15 +1,17 @@
 """Survey MPEG audio (MP3, MP2): its frames one after the other, as their headers tell (ISO 11172-3 and 13818-3)."""
 
 import struct
+from collections import namedtuple
 from typing import NamedTuple, Optional
 
+_LOW = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _BITRATES = {  # (version 1, layer) -> kbit/s by index
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 1): range(32, 449, 32),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 2): _LOW,
+    (False, 3): _LOW,
 }
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
 _CHUNK, MARGIN = 1 << 20, 1 << 13  # bytes that are read at a time; more than a frame has
@@ -17,11 +19,7 @@ MAX_JUNK = 100_000  # places at which no frame begins
 ALIKE = 0xFFFE0C00  # bits of a header that are the same in all frames: version, layer, rate
 
 
-class _Frame(NamedTuple):
-    length: int  # bytes
-    samples: int
-    sr: int
-    header: int
+_Frame = namedtuple("_Frame", "length samples sr header")  # bytes, samples, Hz, 32 bits
 
 
 class Stretch(NamedTuple):
@@ -36,6 +34,11 @@ class Stretch(NamedTuple):
     broken_at: Optional[int]  # frames before the first hole
     header: bytes  # the first four bytes
     varies: bool = False  # frames have different bit rates
+
+    @property
+    def is_layer_3(self):
+        """Whether it is MP3, whose decoders know Xing headers."""
+        return self.header[1] >> 1 & 3 == 1
 
 
 def mpeg_stretches(read, size, most):

@@ -2,23 +2,17 @@
 
 import struct
 import zlib
+from collections import namedtuple
 from typing import NamedTuple
 
 _HEADER = struct.Struct("<4sBBqIIIB")  # magic, version, flags, granule position, serial, sequence, checksum, segments
 _FIRST, _LAST = 2, 4  # flags
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_CHUNK = 1 << 20
+_CHUNK, LATE = 1 << 20, 20  # bytes read at a time; seconds in the first page of a stream from its beginning on, at most
 MAX_GAPS = 10_000  # places where no page begins although it should; what follows is not read
 
 
-class _Page(NamedTuple):
-    start: int
-    stop: int
-    flags: int
-    granule: int
-    serial: int
-    sequence: int
-    body: bytes
+_Page = namedtuple("_Page", "start stop flags granule serial sequence body")
 
 
 class Link(NamedTuple):
@@ -27,7 +21,7 @@ class Link(NamedTuple):
     start: int  # first byte
     stop: int  # byte behind its last whole page
     ended: bool  # its last page is there
-    seconds: float  # length, as far as its pages tell
+    seconds: float  # length, as far as its pages tell, -1 if they count from some other time on
     broken_at: float  # seconds up to which the pages are whole, -1 if all are
     is_audio: bool
 
@@ -75,7 +69,7 @@ class _Open:
         self.start = self.stop = start
         self.begun = self.ended = False
         self.serial = self.rate = self.sequence = None
-        self.skip, self.granule, self.broken, self.pending = 0, 0, None, False
+        self.skip, self.granule, self.first, self.broken, self.pending = 0, 0, 0, None, False
 
     def take(self, page, whole):
         """Take the next page of the file."""
@@ -93,6 +87,7 @@ class _Open:
         self.sequence, self.stop = page.sequence, page.stop
         if page.granule >= 0 and whole:
             self.granule = page.granule
+            self.first = self.first or self.granule  # headers have 0
         self.ended = self.ended or bool(page.flags & _LAST)
 
     def damage(self):
@@ -102,8 +97,10 @@ class _Open:
     def close(self):
         """Return the `Link`."""
         rate = self.rate or 1
-        seconds = max(0, self.granule - self.skip) / rate
-        broken = -1.0 if self.broken is None else max(0, self.broken - self.skip) / rate
+        late = self.first > LATE * rate  # cut out of a longer stream: times count from its first page on
+        begin = self.first if late else self.skip
+        seconds = -1.0 if late else max(0, self.granule - begin) / rate
+        broken = -1.0 if self.broken is None else max(0, self.broken - begin) / rate
         return Link(self.start, self.stop, self.ended, seconds, broken, self.rate is not None)
 
 

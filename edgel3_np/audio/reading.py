@@ -19,6 +19,7 @@ from .wav import WavFile
 
 WAV_ONLY = False  # `tools/vendor.py --wav-only` writes True: the copy never imports soundfile
 TRAILER = 1024  # bytes behind the sound that are no sound, at most, in containers that are not surveyed
+PACKET = 64  # frames by which a count of whole packets may differ
 MAX_SECONDS = 1e9  # a longer recording is of unknown length
 BLOCK_SAMPLES = 1 << 18  # samples (frames x channels) that are read at a time: 2 MiB as float64
 PACKED_SAMPLES = 1 << 14  # likewise, of compressed sound
@@ -153,10 +154,11 @@ def _all_blocks(file, name, parts, decoder, path, notice):
 def _blocks(decoder, part, start, sr, name):
     """Yield the blocks of a part, which begins at sample `start`."""
     end = None if part.sound_until is None else start + int(part.sound_until * sr)
+    last = end if part.frames is None else start + part.frames
     frames = max(1, decoder.step // decoder.channels)
-    while end is None or start < end:
+    while last is None or start < last:
         try:
-            samples = decoder.read(frames if end is None else min(frames, end - start))
+            samples = decoder.read(frames if last is None else min(frames, last - start))
         except MemoryError:  # says nothing about the recording
             raise
         except Exception as error:
@@ -204,6 +206,8 @@ class _Decoder:
         self.notes = "" if isinstance(sound, WavFile) else sound.extra_info
         found = re.findall(r"(?:Frames|Cols) *: *(\d+)", self.notes)
         self.promised = int(found[-1]) if found else self.frames  # libsndfile counts what is there
+        if abs(self.promised - self.frames) < PACKET:
+            self.promised = self.frames
 
     def read(self, frames):
         """Return the next frames, or those that are left: (m, channels)."""
@@ -262,12 +266,10 @@ def _why_wav_only():
     """Say why only WAV can be read, and what to do."""
     if WAV_ONLY:
         return "this copy of edgel3_np reads WAV only"
+    why, how = "is not installed", "pip install soundfile"
     if find_spec("soundfile"):
-        return (
-            "soundfile cannot load its library, libsndfile: only WAV can be read; install libsndfile (Debian: apt "
-            "install libsndfile1), or soundfile's own wheel (pip install --force-reinstall soundfile)"
-        )
-    return "soundfile is not installed: only WAV can be read; pip install soundfile"
+        why, how = "cannot load its library, libsndfile", "install libsndfile (Debian: apt install libsndfile1)"
+    return f"soundfile {why}: only WAV can be read; {how}"
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ class Part(NamedTuple):
     remark: str = ""  # what is unusual about it
     slack: float = 0.0  # seconds by which decoders of this format fall short of what headers promise
     known: bool = True  # whether the container was surveyed
+    frames: Optional[int] = None  # to read at most: FLAC's decoder takes what lies behind for damage
 
 
 WHOLE = Part(known=False)
@@ -117,7 +118,7 @@ def _ogg(read, size):
         parts.append(
             Part(
                 None if alone else ((link.start, link.stop),),
-                link.seconds,
+                link.seconds if link.seconds >= 0 else None,
                 link.broken_at if link.broken_at >= 0 else None,
                 remark if number == len(links) - 1 else "",
                 0.05,
@@ -129,7 +130,11 @@ def _ogg(read, size):
 def _flac(read, size):
     streams = flac_streams(read, size, MAX_PARTS)
     return [
-        Part(None if len(streams) == 1 else ((start, stop),), samples / sr if samples else None)
+        Part(
+            None if len(streams) == 1 else ((start, stop),),
+            samples / sr if samples else None,
+            frames=samples or None,
+        )
         for start, stop, samples, sr in streams
     ]
 
@@ -142,7 +147,7 @@ def _mpeg(read, size):
     for stretch in stretches:
         length, missing = stretch.samples / stretch.sr, stretch.promised is None or stretch.promised <= 0
         pieces = None if len(stretches) == 1 else ((stretch.start, stretch.stop),)
-        if missing and stretch.varies:
+        if missing and stretch.varies and stretch.is_layer_3:
             pieces = xing_frame(stretch), (stretch.start, stretch.stop)
         broken = None if stretch.broken_at is None else stretch.broken_at * length
         promised, remark = stretch.frames if missing else stretch.promised, ""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np import EdgeL3Error
+from edgel3_np.audio import ogg
 from edgel3_np.audio.flac import flac_streams
 from edgel3_np.audio.mpeg import mpeg_stretches
 from edgel3_np.audio.ogg import ogg_links
@@ -247,3 +248,93 @@ def test_cases_that_people_reported(shared, name):
         found = error.kind
     assert frames / sr == pytest.approx(seconds, abs=0.02) and found == kind
     assert words in "; ".join(said) and bool(said) == bool(words)
+
+
+def sound(container, subtype, frames=8001, sr=8000):
+    """Return the content of a sound file of noise."""
+    file = io.BytesIO()
+    x = 0.3 * np.random.default_rng(frames).standard_normal(frames).clip(-3, 3)
+    with soundfile.SoundFile(file, "w", sr, 1, subtype, format=container) as opened:
+        opened.write(x)
+    return file.getvalue()
+
+
+def at(content, letters, distance, value):
+    place = content.index(letters) + distance
+    return content[:place] + value + content[place + len(value) :]
+
+
+def riff_chunk(tag, content, form="<4sI", pad=True):
+    return struct.pack(form, tag, len(content)) + content + b"\0" * (len(content) % 2 * pad)
+
+
+def shifted_ogg(shift):
+    """Return an Ogg file cut out of a longer stream: its pages count from another time on."""
+    content, place, pages = bytearray(sound("OGG", "VORBIS", 16000)), 0, 0
+    while place >= 0:
+        granule = struct.unpack_from("<q", content, place + 6)[0]
+        if granule > 0:
+            struct.pack_into("<q", content, place + 6, granule + shift)
+        count = content[place + 26]
+        stop = place + 27 + count + sum(content[place + 27 : place + 27 + count])
+        struct.pack_into("<I", content, place + 22, ogg._checksum(bytes(content[place:stop])))
+        place, pages = content.find(b"OggS", stop), pages + 1
+    assert pages > 2
+    return bytes(content)
+
+
+GOOD = {
+    "FLAC and ID3v1": lambda: sound("FLAC", "PCM_16") + b"TAG" + b"q" * 125,
+    "FLAC and zeros": lambda: sound("FLAC", "PCM_16") + bytes(500),
+    "GSM for a minute": lambda: sound("WAV", "GSM610", 11025 * 60, 11025),
+    "ADPCM for a minute": lambda: sound("W64", "IMA_ADPCM", 22050 * 60, 22050),
+    "wrong bytes a second": lambda: at(sound("WAV", "PCM_16"), b"fmt ", 16, struct.pack("<I", 8000)),
+    "copyright behind AIFF": lambda: sound("AIFF", "PCM_16", 8000) + riff_chunk(b"(c) ", b"q" * 101, ">4sI"),
+    "XMP": lambda: sound("WAV", "PCM_16") + riff_chunk(b"_PMX", b"Q" * 101),
+    "a name in MacRoman": lambda: sound("WAV", "PCM_16") + riff_chunk(b"\xa9nam", b"Q" * 101),
+    "no padding": lambda: (
+        sound("WAV", "PCM_16") + riff_chunk(b"LIST", b"q" * 61, pad=False) + riff_chunk(b"id3 ", b"x" * 99)
+    ),
+    "odd samples, no padding": lambda: sound("WAV", "PCM_U8")[:-1] + riff_chunk(b"LIST", b"q" * 60),
+    "markers behind W64": lambda: (
+        sound("W64", "PCM_16", 8000) + struct.pack("<16sq", bytes(range(40, 56)), 64) + b"m" * 40
+    ),
+    "bytes behind AU": lambda: sound("AU", "PCM_16") + bytes(8),
+    "SDS of any length": lambda: sound("SDS", "PCM_16"),
+    "Ogg out of a longer stream": lambda: shifted_ogg(1_000_000),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_files_are_read_without_a_word(name):
+    """As libsndfile reads them, and nothing is said."""
+    content = GOOD[name]()
+    expected, _ = soundfile.read(io.BytesIO(content))
+    samples, said = recordings.read(content)
+    assert said == [] and samples.tobytes() == expected.tobytes()
+
+
+def test_samples_of_aiff_may_begin_later():
+    content = sound("AIFF", "PCM_16", 8000)
+    expected, _ = recordings.read(content)
+    place = content.index(b"SSND")
+    size = struct.unpack_from(">I", content, place + 4)[0]
+    head = struct.pack(">4sIII", b"SSND", size + 512, 512, 512)
+    samples, said = recordings.read(content[:place] + head + bytes(512) + content[place + 16 :])
+    assert said == [] and len(samples) == len(expected)
+
+
+@pytest.mark.parametrize("exponent", [b"\x48\0", b"\x6f\xff", b"\x7f\xff", b"\xff\xff"])
+def test_rates_of_aiff_may_be_absurd(exponent):
+    content = at(sound("AIFF", "PCM_16"), b"COMM", 16, exponent)
+    recordings.read(content)  # samples or an error of ours, which it catches
+
+
+def test_mp2_of_a_variable_bit_rate_is_not_given_a_header():
+    """Decoders know Xing headers in layer 3 only; in layer 2 it would be a frame of silence."""
+    frames = [b"\xff\xfd" + bytes([index << 4 | 4]) + b"\xc0" for index in (10, 12)]
+    content = b"".join(frames[number % 2] + bytes((192, 256)[number % 2] * 144 // 48 - 4) for number in range(50))
+    (stretch,) = mpeg_stretches(reader(content), len(content), 9)
+    assert stretch.frames == 50 and stretch.varies and not stretch.is_layer_3
+    (part,) = survey(io.BytesIO(content))
+    assert part.pieces is None
