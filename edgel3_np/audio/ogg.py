@@ -8,7 +8,7 @@ from typing import NamedTuple
 _HEADER = struct.Struct("<4sBBqIIIB")  # magic, version, flags, granule position, serial, sequence, checksum, segments
 _FIRST, _LAST = 2, 4  # flags
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_CHUNK, LATE = 1 << 20, 20  # bytes read at a time; seconds in the first page of a stream from its beginning on, at most
+_CHUNK, LATE = 1 << 20, 20  # bytes read at a time; seconds that the first page of a stream holds at most
 MAX_GAPS = 10_000  # places where no page begins although it should; what follows is not read
 
 

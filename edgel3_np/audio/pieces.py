@@ -56,6 +56,12 @@ class Pieces:
         return read_whole(self._file, size)
 
 
+def end_of(file):
+    """Return the position of the end, where the file is afterwards: not every `seek` of other libraries returns it."""
+    file.seek(0, 2)
+    return file.tell()
+
+
 def read_whole(file, size):
     """Return `size` bytes, or as many as there are: file objects of other libraries may return fewer in one call."""
     content = file.read(size)

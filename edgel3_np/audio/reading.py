@@ -12,7 +12,7 @@ import numpy as np
 from .._files import open_regular
 from .._foreign import describe
 from ..errors import EdgeL3Error
-from .pieces import Pieces
+from .pieces import Pieces, end_of
 from .samples import MAX_CHANNELS, check_samples, check_sr, to_mono
 from .survey import survey
 from .wav import WavFile
@@ -239,7 +239,7 @@ def _decoder(file, name, part, path, origin=0):
     """Open what decodes a part of a sound file."""
     soundfile, pieces = find_soundfile(), None
     if part.pieces is not None or path is None:
-        pieces = Pieces(file, part.pieces or ((origin, file.seek(0, 2)),))
+        pieces = Pieces(file, part.pieces or ((origin, end_of(file)),))
     try:
         if soundfile is None:
             return _Decoder(WavFile(pieces or file, name, _why_wav_only()), pieces, file)

@@ -11,7 +11,7 @@ from .chunks import chunked_extent
 from .flac import flac_streams
 from .mpeg import mpeg_stretches, tag_length, xing_frame
 from .ogg import ogg_links
-from .pieces import read_whole
+from .pieces import end_of, read_whole
 
 MAX_PARTS = 10_000  # of a file; real ones have a handful
 
@@ -44,7 +44,7 @@ def survey(file):
     parts : list of Part
         One or more, in order.
     """
-    origin, size = file.tell(), file.seek(0, 2)
+    origin, size = file.tell(), end_of(file)
 
     def read(start, count):
         file.seek(origin + start)
@@ -115,15 +115,9 @@ def _ogg(read, size):
     for number, link in enumerate(links):
         remark = "" if link.ended or link.broken_at >= 0 else "the file is cut off: its stream has no end"
         alone = len(links) == 1 and link.start == 0 and link.ended and link.broken_at < 0
-        parts.append(
-            Part(
-                None if alone else ((link.start, link.stop),),
-                link.seconds if link.seconds >= 0 else None,
-                link.broken_at if link.broken_at >= 0 else None,
-                remark if number == len(links) - 1 else "",
-                0.05,
-            )
-        )
+        pieces = None if alone else ((link.start, link.stop),)
+        seconds, broken = (value if value >= 0 else None for value in (link.seconds, link.broken_at))
+        parts.append(Part(pieces, seconds, broken, remark if number == len(links) - 1 else "", 0.05))
     return parts
 
 

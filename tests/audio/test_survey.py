@@ -314,6 +314,19 @@ def test_good_files_are_read_without_a_word(name):
     assert said == [] and samples.tobytes() == expected.tobytes()
 
 
+def test_a_file_whose_seek_returns_nothing():
+    """As those of some libraries."""
+
+    class Silent(io.BytesIO):
+        def seek(self, offset, whence=0):
+            super().seek(offset, whence)
+
+    for container in ("WAV", "FLAC"):
+        content = sound(container, "PCM_16")
+        samples, said = recordings.read(Silent(content))
+        assert said == [] and samples.tobytes() == recordings.read(content)[0].tobytes()
+
+
 def test_samples_of_aiff_may_begin_later():
     content = sound("AIFF", "PCM_16", 8000)
     expected, _ = recordings.read(content)
