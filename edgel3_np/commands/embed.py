@@ -20,7 +20,7 @@ from .progress import Totals, display
 
 PROGRAM = "edgel3-np"
 OPENL3_NAMING = {"input_repr": "mel256", "content_type": "music"}  # options that replace --model, and their defaults
-EDGEL3_NAMING = {"model_type": "sparse", "emb_dim": 512, "retrain_type": "ft", "model_sparsity": "95.45"}
+EDGEL3_NAMING = {"model_type": "sparse", "emb_dim": None, "retrain_type": "ft", "model_sparsity": 95.45}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -212,7 +212,7 @@ def _add_model_names(parser):
         "--emb-dim",
         type=int,
         choices=[512, 256, 128, 64],
-        help="length of a sea model's embeddings (default: 512)",
+        help="length of a sea model's embeddings (default: 128)",
     )
     add(
         "-retrain",
@@ -223,7 +223,8 @@ def _add_model_names(parser):
     add(
         "-sp",
         "--model-sparsity",
-        choices=["95.45", "53.5", "63.5", "72.3", "87.0"],
+        type=float,
+        choices=[95.45, 53.5, 63.5, 72.3, 87.0],
         help="per cent of a sparse model's weights that are zero (default: 95.45)",
     )
 
@@ -244,8 +245,9 @@ def model_name(options):
         from ..compat.edgel3 import edgel3_name  # here: a copy may have no `compat`
 
         chosen = {**EDGEL3_NAMING, **edgel3}
-        sparsity = float(chosen["model_sparsity"])
-        return edgel3_name(chosen["model_type"], chosen["emb_dim"], chosen["retrain_type"], sparsity)
+        if chosen["emb_dim"] is None:
+            chosen["emb_dim"] = 128 if chosen["model_type"] == "sea" else 512
+        return edgel3_name(*(chosen[key] for key in EDGEL3_NAMING))
     return DEFAULT if options.model is None else options.model
 
 
