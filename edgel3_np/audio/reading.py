@@ -154,7 +154,9 @@ def _all_blocks(file, name, parts, decoder, path, notice):
 def _blocks(decoder, part, start, sr, name):
     """Yield the blocks of a part, which begins at sample `start`."""
     end = None if part.sound_until is None else start + int(part.sound_until * sr)
-    last = end if part.frames is None else start + part.frames
+    last = end
+    if decoder.frames < MAX_SECONDS * sr:  # libsndfile gives no more, and clears all the memory that it is given
+        last = start + decoder.frames if end is None else min(end, start + decoder.frames)
     frames = max(1, decoder.step // decoder.channels)
     while last is None or start < last:
         try:

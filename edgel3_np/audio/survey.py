@@ -25,7 +25,6 @@ class Part(NamedTuple):
     remark: str = ""  # what is unusual about it
     slack: float = 0.0  # seconds by which decoders of this format fall short of what headers promise
     known: bool = True  # whether the container was surveyed
-    frames: Optional[int] = None  # to read at most: FLAC's decoder takes what lies behind for damage
 
 
 WHOLE = Part(known=False)
@@ -127,7 +126,6 @@ def _flac(read, size):
         Part(
             None if len(streams) == 1 else ((start, stop),),
             samples / sr if samples else None,
-            frames=samples or None,
         )
         for start, stop, samples, sr in streams
     ]
