@@ -62,10 +62,22 @@ def _chunks(read, position, size, form, pad=2):
         if len(head) < form.size:
             return
         tag, length = form.unpack(head)
+        length -= _counted(form)
         yield tag, position + form.size, length
         position += form.size + max(0, length) + -max(0, length) % pad
         if position >= size:
             return
+
+
+def _counted(form):
+    """Return the bytes of its own header that the size of a chunk counts: those of W64 do, and no others."""
+    return form.size if form.size == 24 else 0
+
+
+def _nothing_more(read, size, place):
+    """Tell whether there is no sound from a place on: the end is near, or tags or zeros follow."""
+    head = read(place, 512)
+    return size - place < _TAIL or head[:3] in _TAGS or not any(head)
 
 
 def _there(read, size, start, promised, form, pad=2):
@@ -76,16 +88,16 @@ def _there(read, size, start, promised, form, pad=2):
     """
     if promised <= 0 or promised > size - start:
         return size - start, 0
-    position, length, besides = start + promised + promised % pad, promised, 0 if form.size < 24 else form.size
+    position, length = start + promised + promised % pad, promised
     for _ in range(_MAX_CHUNKS):
         for place in (position, position - length % pad):  # many writers leave out the byte that pads odd sizes
             head = read(place, 24)
             if _kind(head):
                 return promised, place
-            if size - place < _TAIL or head[:3] in _TAGS or not any(head + read(place, 512)):
+            if _nothing_more(read, size, place):
                 return promised, 0
             tag, following = form.unpack(head[: form.size])
-            following -= besides
+            following -= _counted(form)
             if min(tag[:4]) >= 32 and 0 <= following <= size - place - form.size:
                 break
         else:  # a last chunk may be cut off; anything else is sound
@@ -140,23 +152,18 @@ def _wav_head(magic, form, fmt, there):
 
 def _w64(read, size):
     form, rate = struct.Struct("<16sq"), 0
-    position = 40
-    for _ in range(_MAX_CHUNKS):
-        head = read(position, 24)
-        if len(head) < 24:
-            return None
-        tag, length = form.unpack(head)
+    for tag, start, length in _chunks(read, 40, size, form, 8):
         if tag[:4] == b"fmt ":
-            rate = _plain_rate(read(position + 24, 16).ljust(16, b"\0"), "<")
+            rate = _plain_rate(read(start, 16).ljust(16, b"\0"), "<")
         if tag[:4] == b"data" and tag[4:] == _W64_OTHER:
             break
-        if length < 24:
+        if length < 0:
             return None
-        position += length + -length % 8
-    start = position + 24
-    promised = length - 24 if 24 < length < 1 << 60 else -1
+    else:
+        return None
+    promised = length if 0 < length < 1 << 60 else -1
     there, following = _there(read, size, start, promised, form, 8)
-    patches = {position + 16: struct.pack("<q", there + 24)} if there > promised else {}
+    patches = {start - 8: struct.pack("<q", there + 24)} if there > promised else {}
     return Extent(start, promised, there, rate, b"", patches, following)
 
 
@@ -166,7 +173,7 @@ def _aiff(read, size):
         if tag == b"COMM":
             channels, _, bits = struct.unpack(">hIh", read(start, 8).ljust(8, b"\0"))
             plain = length < 22 or read(start + 18, 4) in _PLAIN
-            comm, block, rate = start, channels * -(-bits // 8) if plain else 0, _extended(read(start + 8, 10))
+            comm, block, rate = start, channels * -(-bits // 8) if plain else 0, _extended_float(read(start + 8, 10))
         if tag == b"SSND":
             break
     else:
@@ -184,7 +191,7 @@ def _aiff(read, size):
     return Extent(samples, promised, there, rate * block, b"", patches)
 
 
-def _extended(number):
+def _extended_float(number):
     """Return an 80-bit floating-point number, as AIFF holds its rate."""
     exponent, mantissa = struct.unpack(">HQ", number.ljust(10, b"\0"))
     return float(mantissa) * 2.0 ** ((exponent & 0x7FFF) - 16446) if exponent & 0x7FFF < 16500 else 0.0
@@ -212,9 +219,8 @@ def _au(read, head, size):
     width = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}.get(encoding, 0)
     there, promised, following = max(0, size - start), -1 if length >= _UNKNOWN else length, 0
     if 0 < promised < there:
-        head = read(start + promised, 512)
-        following = start + promised if _kind(head[:24]) else 0
-        if following or there - promised < _TAIL or head[:3] in _TAGS or not any(head):
+        following = start + promised if _kind(read(start + promised, 24)) else 0
+        if following or _nothing_more(read, size, start + promised):
             there = promised
     patches = {8: b"\xff" * 4} if there > promised >= 0 else {}
     return Extent(start, promised, there, float(sr * width * channels), b"", patches, following)

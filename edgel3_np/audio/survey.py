@@ -14,6 +14,7 @@ from .ogg import ogg_links
 from .pieces import end_of, read_whole
 
 MAX_PARTS = 10_000  # of a file; real ones have a handful
+_PROMISE = "the header promises {} of sound, and {} are there: {}"
 
 
 class Part(NamedTuple):
@@ -81,21 +82,21 @@ def _chunked(read, size):
         extent = chunked_extent(lambda start, count: read(begin + start, count), size - begin)  # noqa: B023 used at once
         if extent is None:
             break
-        parts.append(_extended(extent, begin, size))
+        parts.append(_part_of(extent, begin, size))
         begin += extent.next
         if not extent.next:
             break
     return parts
 
 
-def _extended(extent, begin, size):
+def _part_of(extent, begin, size):
     """Return the part for an `Extent` that begins at a place of the file."""
     start, promised, there, rate, head, patches, following = extent
     stop, remark = following or size - begin, ""
     if promised >= 0 and there != promised:
         told = [f"{count / rate:.3f} s" if rate else f"{count} bytes" for count in (promised, there)]
         more = "all of it was read" if there > promised else "the file is cut off"
-        remark = f"the header promises {told[0]} of sound, and {told[1]} are there: {more}"
+        remark = _PROMISE.format(*told, more)
     pieces = [(0, stop)] if begin or following else None
     if head:
         pieces = [head, (start, start + there)]
@@ -123,10 +124,7 @@ def _ogg(read, size):
 def _flac(read, size):
     streams = flac_streams(read, size, MAX_PARTS)
     return [
-        Part(
-            None if len(streams) == 1 else ((start, stop),),
-            samples / sr if samples else None,
-        )
+        Part(None if len(streams) == 1 else ((start, stop),), samples / sr if samples else None)
         for start, stop, samples, sr in streams
     ]
 
@@ -144,7 +142,7 @@ def _mpeg(read, size):
         broken = None if stretch.broken_at is None else stretch.broken_at * length
         promised, remark = stretch.frames if missing else stretch.promised, ""
         if stretch.frames < promised:
-            told = promised * length, stretch.frames * length
-            remark = "the header promises {:.3f} s of sound, and {:.3f} s are there: the file is cut off".format(*told)
+            told = [f"{count * length:.3f} s" for count in (promised, stretch.frames)]
+            remark = _PROMISE.format(*told, "the file is cut off")
         parts.append(Part(pieces, promised * length, broken, remark, 3 * 1152 / stretch.sr))  # encoders add some
     return parts

@@ -94,7 +94,7 @@ def _record_input(network, log_mel, x):
         shift(tape, y, x.array)
     else:
         for phase in range(x.phases):
-            columns = log_mel[:, phase :: x.phases].swapaxes(1, 2)  # (1, n_frames, columns)
+            columns = log_mel[:, phase :: x.phases].swapaxes(1, 2)  # (b, n_frames, columns)
             tape.copy(columns, out=x.tiles[:, :, phase, : columns.shape[2], 0])
     return tape
 

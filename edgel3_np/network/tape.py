@@ -58,10 +58,9 @@ class Tape:
 
     def relu(self, a, out):
         """Record `out = max(a, 0)`."""
-        run = out.shape[-1]
         if a is out and out.ndim > 1:
             out = a = _long_rows(out)
-            run = out.shape[-1]
+        run = out.shape[-1]
         zeros = _ZEROS[:run] if _SHORT <= run <= len(_ZEROS) else _ZEROS[0]  # NumPy is twice as fast with an array
         self.calls.append((np.maximum, a, zeros, out))
 
