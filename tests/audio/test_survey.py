@@ -340,7 +340,8 @@ def test_samples_of_aiff_may_begin_later():
 @pytest.mark.parametrize("exponent", [b"\x48\0", b"\x6f\xff", b"\x7f\xff", b"\xff\xff"])
 def test_rates_of_aiff_may_be_absurd(exponent):
     content = at(sound("AIFF", "PCM_16"), b"COMM", 16, exponent)
-    recordings.read(content)  # samples or an error of ours, which it catches
+    samples, said = recordings.read(content)  # another error than ours is raised
+    assert len(samples) == 8001 or said
 
 
 def test_mp2_of_a_variable_bit_rate_is_not_given_a_header():
