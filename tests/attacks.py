@@ -158,11 +158,6 @@ def wrong_dtype(good):
     return replaced(good, "conv2.data", array_of(good, "conv2.data").astype(np.float64))
 
 
-@attack("'conv2.data'")
-def big_endian(good):
-    return replaced(good, "conv2.data", array_of(good, "conv2.data").astype(">f4"))
-
-
 @attack("'conv2.indices'")
 def signed_indices(good):
     return replaced(good, "conv2.indices", array_of(good, "conv2.indices").astype(np.int32))

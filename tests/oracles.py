@@ -1,37 +1,10 @@
-"""Oracles of the tests: the whole pipeline in float64, slow and simple."""
+"""Oracles of the tests: the whole pipeline in float64, slow and simple; its first steps are those of `verify`."""
 
 import math
 
 import numpy as np
 
-
-def resample(x, sr, new):
-    """Resample as resampy 0.2.2 does with kaiser_best: time is a running sum, and each output is computed alone."""
-    ratio = float(new) / sr
-    n = 64 * 512
-    window = np.kaiser(2 * n + 1, 14.769656459379492)[n:]
-    rolloff = 0.9475937167399596
-    window = window * rolloff * np.sinc(rolloff * np.linspace(0, 64, n + 1))
-    if ratio < 1:
-        window = window * ratio
-    delta = np.append(np.diff(window), 0.0)
-    scale = min(1.0, ratio)
-    step = int(scale * 512)
-    y = np.zeros(int(len(x) * ratio))
-    time = 0.0
-    for t in range(len(y)):
-        n = int(time)
-        fraction = scale * (time - n)
-        for wing, position in (("left", fraction * 512), ("right", (scale - fraction) * 512)):
-            offset = int(position)
-            eta = position - offset
-            taps = (len(window) - offset) // step
-            taps = min(taps, n + 1 if wing == "left" else len(x) - n - 1)
-            entry = offset + step * np.arange(taps)
-            near = n - np.arange(taps) if wing == "left" else n + 1 + np.arange(taps)
-            y[t] += np.dot(window[entry] + eta * delta[entry], x[near])
-        time += 1.0 / ratio
-    return y
+from edgel3_np.diagnostics.reference import log_mel_spectrogram, resample  # noqa: F401
 
 
 def frame(x, window, hop, pad_left):
@@ -43,33 +16,6 @@ def frame(x, window, hop, pad_left):
         missing = math.ceil((len(x) - window) / hop) * hop - (len(x) - window)
         x = np.concatenate([x, np.zeros(missing)])
     return np.array([x[start : start + window] for start in range(0, len(x) - window + 1, hop)])
-
-
-def log_mel_spectrogram(window, frontend, mel):
-    """Compute the log-mel spectrogram of one window; the transform is a product with cosines and sines."""
-    sr, n_fft, hop = frontend[:3]
-    frames = math.ceil(sr / hop)
-    pad = (frames - 1) * hop + n_fft - sr
-    if frontend.padding == "same":
-        x = np.concatenate([np.zeros(pad // 2), window, np.zeros(pad - pad // 2)])
-    elif frontend.padding == "end":
-        x = np.concatenate([window, np.zeros(pad)])
-    else:
-        x = window
-        while (frames - 1) * hop + n_fft > sr:
-            frames -= 1
-    time, bins = np.arange(n_fft), np.arange(n_fft // 2 + 1)
-    hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * t / n_fft) for t in time])
-    phase = 2 * np.pi * (np.outer(time, bins) % n_fft) / n_fft
-    cosines, sines = np.cos(phase), np.sin(phase)
-    levels = np.zeros((mel.shape[1], frames))
-    for index in range(frames):
-        part = x[index * hop : index * hop + n_fft] * hann
-        power = (part @ cosines) ** 2 + (part @ sines) ** 2
-        bands = np.sqrt(power @ mel) if frontend.spectrum == "power" else np.sqrt(power) @ mel
-        levels[:, index] = 10 * np.log10(np.maximum(bands, 1e-10))
-    levels -= levels.max()
-    return np.maximum(levels, -80.0)
 
 
 def convolve(x, kernel):

@@ -21,7 +21,7 @@ ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 __future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses fractions functools glob gzip
 hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats re signal stat
-statistics struct subprocess sys tempfile threading time types typing warnings wave zipfile zlib
+statistics struct subprocess sys tempfile threading time types typing unicodedata warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import

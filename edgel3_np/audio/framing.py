@@ -150,7 +150,8 @@ def windows(blocks, window, hop, pad_left, batch):
         ready = min(complete, first + batch)
         if done < ready:
             step = samples.strides[0]
-            view = np.lib.stride_tricks.as_strided(samples, (batch, window), (hop * step, step), writeable=False)
+            strides = (hop * step if batch > 1 else 0, step)  # of a hop of hours, not every system holds the stride
+            view = np.lib.stride_tricks.as_strided(samples, (batch, window), strides, writeable=False)
             yield view[done - first : ready - first]
             done = ready
         if ended and done >= complete:
@@ -186,6 +187,6 @@ def timestamps(count, hop, hop_size, sr, first=0):
     >>> timestamps(3, 800, 0.1, 8000)
     array([0. , 0.1, 0.2])
     """
-    index = np.arange(first, first + count)
+    index = np.arange(first, first + count, dtype=np.int64)  # the default has 32 bits on some systems
     nominal, true = index * hop_size, index * hop / sr
     return np.where(np.abs(nominal - true) * sr > 1, true, nominal)

@@ -194,7 +194,7 @@ def _bank(poly, side):
     outputs = poly.inputs // poly.q * poly.p
     parts, columns, used = [], ([], [], [], []), 0
     for first in range(0, outputs, poly.size):
-        t = np.arange(first, min(first + poly.size, outputs))
+        t = np.arange(first, min(first + poly.size, outputs), dtype=np.int64)
         below = t[t % poly.p == 0] if poly.drifts else t[:0]
         floor = np.concatenate([t * poly.q // poly.p, below * poly.q // poly.p - 1])
         fraction = np.concatenate([(t * poly.q % poly.p) / poly.p, np.ones(len(below))])
@@ -274,7 +274,7 @@ def _filter_bank(poly, x, first, time):
 
 def _direct(poly, x, first, time):
     """Compute the same for any ratio, with weights of its own for each output: shape (len(time),)."""
-    t = np.arange(first, first + len(time))
+    t = np.arange(first, first + len(time), dtype=np.int64)
     below, drift = _drift(poly, first, time)
     floor = _floor(poly, t) - below
     weights = _weights(poly, np.where(below, 1.0, (t * poly.q % poly.p) / poly.p) + drift)

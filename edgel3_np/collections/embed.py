@@ -14,7 +14,7 @@ from ..network.threads import check_threads
 from ..pipeline import framing_for
 from ..weights.locate import is_path
 from ..weights.registry import DEFAULT
-from .executors import run_in_processes, run_jobs
+from .executors import MAX_PROCESSES, run_in_processes, run_jobs
 from .find import find_files, in_shard, name_outputs
 from .jobs import Job, Report, embed_file, failed
 
@@ -126,7 +126,7 @@ def embed_files(
 
 def check_executor(executor, jobs, pending):
     """Raise `EdgeL3Error` unless these options of `embed_files` are as described there."""
-    check_whole("jobs", jobs)
+    check_whole("jobs", jobs, 1, MAX_PROCESSES)
     check_whole("pending", pending)
     if executor is not None and jobs != 1:
         raise EdgeL3Error(f"jobs: expected 1 with an executor, which has workers of its own, found {jobs}")

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from itertools import islice
 
 from .jobs import embed_file, failed
+
+MAX_PROCESSES = 61 if sys.platform == "win32" else 1024  # Windows waits for 63 things at a time, two of them its own
 
 
 def run_jobs(jobs, executor, pending, function=embed_file):

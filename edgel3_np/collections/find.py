@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zlib
+from unicodedata import normalize
 
 from .._files import open_regular
 from ..errors import EdgeL3Error
@@ -104,7 +105,9 @@ def _sounds(path, ending):
 
 
 def name_outputs(found, output_dir=None, suffix=None):
-    """Name the output file of each recording; no two names are equal, even when case is ignored.
+    """Name the output file of each recording; no file system takes two of the names for the same.
+
+    Some ignore the case of letters, or in which of Unicode's ways an accent is written.
 
     `a.wav` becomes `a.npz`. Recordings whose names clash (`a.wav` with `a.flac` or `A.wav`) keep their extension:
     `a.wav.npz`. If names still clash (the same relative path in two directories), a hash of the input path is added.
@@ -145,13 +148,18 @@ def name_outputs(found, output_dir=None, suffix=None):
     while clashing:
         inputs_of, clashing = {}, []
         for path, name in outputs.items():
-            inputs_of.setdefault(name.casefold(), []).append(path)
+            inputs_of.setdefault(_caseless(name), []).append(path)
         for paths in inputs_of.values():
             clashing += [path for path in paths if len(paths) > 1 and levels[path] < 2]
         for path in clashing:
             levels[path] += 1
             outputs[path] = output(path, levels[path])
     return outputs
+
+
+def _caseless(name):
+    """Return a name in the form in which Unicode compares without case (Unicode 15.0, section 3.13, D145)."""
+    return normalize("NFD", normalize("NFD", name).casefold())
 
 
 def in_shard(output, output_dir, shard):
@@ -169,7 +177,7 @@ def in_shard(output, output_dir, shard):
     """
     part, parts = shard
     name = os.path.relpath(output, os.path.abspath(os.fsdecode(output_dir))) if output_dir is not None else output
-    return zlib.crc32(os.fsencode(name)) % parts == part - 1
+    return zlib.crc32(os.fsencode(name.replace(os.sep, "/"))) % parts == part - 1
 
 
 def make_directories(directory, root):

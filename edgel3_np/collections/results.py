@@ -15,7 +15,7 @@ from .._checks import check_bool, check_seconds
 from .._files import atomic, open_regular
 from .._version import CONTRACT
 from ..errors import EdgeL3Error
-from ..weights.npz import MAX_HEADER_BYTES, npz_member, parse_header
+from ..weights.npz import MAX_HEADER_BYTES, native, npz_member, parse_header
 
 SPOOL_BYTES = 1 << 23  # embeddings held in memory until their number is known; more wait in a temporary file
 CHUNK_FLOATS = 1 << 20  # numbers copied or read at a time
@@ -73,17 +73,17 @@ def save_embedding(path, batches, timestamps, provenance):
     dim, count = 0, 0
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=os.path.dirname(os.path.abspath(path))) as spool:
         for batch in batches:
-            spool.write(batch.tobytes())
+            spool.write(np.ascontiguousarray(batch, "<f4").tobytes())
             dim, count = batch.shape[1], count + len(batch)
         spool.seek(0)
         step = max(1, CHUNK_FLOATS // dim)
         starts = range(0, count, step)
         text = json.dumps(provenance, sort_keys=True)
-        embedding = (np.frombuffer(spool.read(4 * dim * step), np.float32) for _ in starts)
+        embedding = (np.frombuffer(spool.read(4 * dim * step), "<f4") for _ in starts)
         seconds = (timestamps(min(step, count - start), start) for start in starts)
         arrays = {
-            "embedding": (np.float32, (count, dim), embedding),
-            "timestamps": (np.float64, (count,), seconds),
+            "embedding": ("<f4", (count, dim), embedding),
+            "timestamps": ("<f8", (count,), seconds),
             "provenance": (f"<U{len(text)}", (), [np.array(text)]),
         }
         with atomic(path) as file:
@@ -94,7 +94,7 @@ def save_embedding(path, batches, timestamps, provenance):
 def write_parts(file, arrays):
     """Write arrays that arrive in parts as an uncompressed npz, which can be mapped into memory.
 
-    The bytes depend on the arrays only (members carry no date).
+    The bytes depend on the arrays only (members carry no date, and numbers are as `dtype` says).
 
     Parameters
     ----------
@@ -147,17 +147,17 @@ def open_result(path):
         with _read_errors(path):
             info = os.fstat(file.fileno())
             archive = stack.enter_context(zipfile.ZipFile(_CappedReads(_buffered(file, info.st_size))))
-            embedding, shape = _open_array(archive, "embedding.npy", "<f4", 2)
+            embedding, dtype, shape = _open_array(archive, "embedding.npy", "<f4", 2)
             provenance = _read_provenance(archive)
 
         def timestamps():
             with _read_errors(path):
-                member, found = _open_array(archive, "timestamps.npy", "<f8", 1)
+                member, order, found = _open_array(archive, "timestamps.npy", "<f8", 1)
                 if found != shape[:1]:
                     raise ValueError(f"{found[0]} timestamps for {shape[0]} embeddings")
-            return np.concatenate(list(_read_parts(path, member, np.float64, found)))
+            return np.concatenate(list(_read_parts(path, member, order, found)))
 
-        parts = _read_parts(path, embedding, np.float32, shape)
+        parts = _read_parts(path, embedding, dtype, shape)
         yield Result(provenance, shape[1], parts, timestamps, (info.st_dev, info.st_ino))
 
 
@@ -186,28 +186,30 @@ def _read_provenance(archive):
     with archive.open("provenance.npy") as member:
         content = member.read(MAX_PROVENANCE_BYTES)  # a hostile member may claim any size
     start = 10 + int.from_bytes(content[8:10], "little")  # of the text, which follows the npy header
-    provenance = json.loads(content[start:].decode("utf-32-le"))
+    order = "be" if b"'>U" in content[:start] else "le"  # of an array of text
+    provenance = json.loads(content[start:].decode(f"utf-32-{order}"))
     if not isinstance(provenance, dict):
         raise ValueError("a provenance that is not a JSON object")
     return provenance
 
 
 def _open_array(archive, name, dtype, ndim):
-    """Return an open member, positioned after the npy header, and the array's shape.
+    """Return an open member, positioned after the npy header, and the array's dtype and shape.
 
-    Raises `ValueError` unless the member is stored uncompressed, has this dtype and number of dimensions, is not empty
-    and is as long as its header says.
+    Raises `ValueError` unless the member is stored uncompressed, has this dtype in any byte order and this number of
+    dimensions, is not empty and is as long as its header says.
     """
     member = archive.getinfo(name)
     file = archive.open(member)
     start = file.read(10)
     found, shape, header = parse_header(start + file.read(min(int.from_bytes(start[8:], "little"), MAX_HEADER_BYTES)))
     size = header + np.dtype(found).itemsize * math.prod(shape)
-    if (found, len(shape), member.compress_type) != (dtype, ndim, zipfile.ZIP_STORED) or member.file_size != size:
+    kind = found.replace(">", "<"), len(shape), member.compress_type
+    if kind != (dtype, ndim, zipfile.ZIP_STORED) or member.file_size != size:
         raise ValueError(f"{name} of dtype {found}, shape {shape}, {member.file_size} bytes, or compressed")
     if 0 in shape:
         raise ValueError(f"{name} of shape {shape}")
-    return file, shape
+    return file, found, shape
 
 
 def _read_parts(path, file, dtype, shape):
@@ -216,7 +218,7 @@ def _read_parts(path, file, dtype, shape):
     for first in range(0, shape[0], rows):
         part = (min(rows, shape[0] - first), *shape[1:])
         with _read_errors(path):
-            array = np.frombuffer(file.read(np.dtype(dtype).itemsize * math.prod(part)), dtype).reshape(part)
+            array = native(np.frombuffer(file.read(np.dtype(dtype).itemsize * math.prod(part)), dtype).reshape(part))
             if not np.isfinite(array).all():
                 raise ValueError("NaN or infinity")
         yield array

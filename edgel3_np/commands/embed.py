@@ -11,6 +11,7 @@ from contextlib import closing, nullcontext
 from .._files import printable
 from .._version import CONTRACT, __version__
 from ..collections.embed import find_jobs, reports
+from ..collections.executors import MAX_PROCESSES
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
@@ -174,7 +175,14 @@ def _add_files(add):
 
 
 def _add_collections(add):
-    add("-j", "--jobs", type=whole_number(), default=1, metavar="N", help="processes, each of which embeds one file")
+    add(
+        "-j",
+        "--jobs",
+        type=whole_number(high=MAX_PROCESSES),
+        default=1,
+        metavar="N",
+        help="processes, each of which embeds one file",
+    )
     add("--threads", type=whole_number(), metavar="N", help="threads per file (default: one per core; with --jobs, 1)")
     add(
         "--resume",

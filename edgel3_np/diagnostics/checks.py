@@ -7,22 +7,26 @@ from typing import NamedTuple
 import numpy as np
 
 from .._files import read_file
+from ..audio.resample import resample
 from ..errors import EdgeL3Error
 from ..features.log_mel import log_mel_spectrogram
 from ..model import build_model
 from ..network.forward import Workspace, forward
-from ..network.reference import reference_embedding
 from ..network.threads import one_blas_thread
 from ..pipeline import framing_for
 from ..stream import Stream
 from ..weights.format import load_weights
 from ..weights.locate import find_model
-from ..weights.npz import parse_header
+from ..weights.npz import native, parse_header
 from ..weights.registry import BUNDLED_SHA256, is_bundled
+from . import reference
 
 FILE_SR = 44100  # Hz, of generated sound
 HOP = 0.1  # seconds
 TOLERANCE = 5e-5  # relative to the largest value of an embedding
+RATES, RATE_SECONDS = (48000, 44100, 22050, 16000), 0.1  # Hz and length of the sounds that are resampled
+RESAMPLED_TOLERANCE = 1e-9  # relative to the largest sample
+LEVEL_TOLERANCE = {"power": 1e-4, "magnitude": 0.1}  # of log-mel spectrograms, from -80 to 0; `magnitude` is in float32
 MAX_GOLDEN_BYTES = 1 << 16
 WINDOWS, WINDOWS_LARGE = 64, 8  # windows that are computed in batches; of a large network, whose windows take longer
 SPLITS = (1, 3, 7, 16, 64)  # sizes of batches
@@ -46,7 +50,7 @@ class Check(NamedTuple):
 
 
 def check_model(model):
-    """Check a model: its weight file, its numbers, and that they depend neither on threads nor on blocks.
+    """Check a model: its weight file, the numbers of each step, and that they depend neither on threads nor on blocks.
 
     The weight file is read once.
 
@@ -63,7 +67,7 @@ def check_model(model):
     Examples
     --------
     >>> [check.ok for check in check_model("pico-64")]
-    [True, True, True, True, True, True]
+    [True, True, True, True, True, True, True, True]
     """
     try:
         path = find_model(model)
@@ -73,6 +77,8 @@ def check_model(model):
         if not file_check.ok:
             return
         built = build_model(weights)
+        yield _check_resampler(built.sr)
+        yield _check_front_end(built.network)
         numbers = compare_with_float64(built, weights, path)
         for key, what in (("difference", "network against float64"), ("golden", "embedding against the golden one")):
             if numbers[key] is not None:  # most models come without a golden embedding
@@ -81,6 +87,8 @@ def check_model(model):
         yield from _check_same_bytes(built)
     except EdgeL3Error as error:
         yield Check("model", False, str(error))
+    except Exception as error:  # a NumPy that computes wrongly breaks code anywhere
+        yield Check("code", False, f"expected no error, found {type(error).__name__}: {error}")
 
 
 def _check_file(model, sha256):
@@ -93,6 +101,32 @@ def _check_file(model, sha256):
     else:
         found = f"expected {BUNDLED_SHA256[model]}; install the package again"
     return Check("weight file", bundled is not False, f"sha256 {sha256}, {found}")
+
+
+def _check_resampler(sr):
+    """Check the resampler against sums that are computed one by one."""
+    rates, largest = [rate for rate in RATES if rate != sr], 0.0
+    for rate in rates:
+        sound = synthesise(rate, RATE_SECONDS)
+        found, expected = np.concatenate(list(resample([sound], rate, sr))), reference.resample(sound, rate, sr)
+        largest = max(largest, _relative_difference(found, expected) if len(found) == len(expected) else np.inf)
+    rates = ", ".join(map(str, rates))
+    found = f"from {rates} to {sr} Hz: relative difference {largest:.1e}, allowed {RESAMPLED_TOLERANCE:.0e}"
+    return Check("resampler against single sums", largest <= RESAMPLED_TOLERANCE, found)  # false of NaN
+
+
+def _check_front_end(network):
+    """Check the log-mel spectrogram against one whose transform is a product with cosines and sines."""
+    frontend, sound = network.frontend, synthesise(network.frontend.sr, 1.0)
+    mel = np.zeros((1 + frontend.n_fft // 2, frontend.n_mels))
+    for band in network.bands:
+        mel[band.bins, band.mels] = band.weights
+    with one_blas_thread():
+        found = log_mel_spectrogram(sound[np.newaxis], frontend, network.bands)[0]
+        largest = float(np.abs(found - reference.log_mel_spectrogram(sound, frontend, mel)).max())
+    allowed = LEVEL_TOLERANCE[frontend.spectrum]
+    found = f"largest difference {largest:.1e} of 80, allowed {allowed:.0e}"
+    return Check("log-mel spectrogram against a naive one", largest <= allowed, found)
 
 
 def _check_same_bytes(model):
@@ -178,7 +212,7 @@ def compare_with_float64(model, weights, path):
     found = model.embed(sound, model.sr, center=False).embedding[0]
     with one_blas_thread():
         log_mel = log_mel_spectrogram(sound[np.newaxis], network.frontend, network.bands)[0]
-        expected = reference_embedding(log_mel, weights, network.pool_grid)
+        expected = reference.reference_embedding(log_mel, weights, network.pool_grid)
     golden = read_golden(path, model.dim)
     return {
         "difference": _relative_difference(found, expected),
@@ -220,9 +254,9 @@ def read_golden(path, dim):
         dtype, shape, start = parse_header(content)
     except ValueError as error:
         raise EdgeL3Error(f"{path}: expected an npy file, found {error}; install the model again") from error
-    if (dtype, shape, len(content)) != ("<f4", (dim,), start + 4 * dim):
+    if (dtype.replace(">", "<"), shape, len(content)) != ("<f4", (dim,), start + 4 * dim):
         raise EdgeL3Error(
-            f"{path}: expected {dim} numbers of dtype <f4, found {len(content) - start} bytes of dtype {dtype}, "
+            f"{path}: expected {dim} numbers of float32, found {len(content) - start} bytes of dtype {dtype}, "
             f"shape {shape}; install the model again"
         )
-    return np.frombuffer(content, dtype, offset=start)
+    return native(np.frombuffer(content, dtype, offset=start))

@@ -164,7 +164,7 @@ def _write_sweep(path, network):
     sound = synthesise(seconds=min(60.0, max(4.0, HOPS[0] * WORK / cost)))
     with wave.open(path, "wb") as file:
         file.setparams((1, 2, FILE_SR, 0, "NONE", ""))
-        file.writeframes((32767 * sound).astype("<i2").tobytes())
+        file.writeframes((32767 * sound).astype(np.int16).tobytes())
 
 
 def _time_audio(model, audio, sr, mono, repeats):

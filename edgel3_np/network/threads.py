@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -20,16 +20,26 @@ from .._checks import check_whole
 
 MAX_THREADS = 256
 _SYMBOLS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
+_OPENMP = 2  # what OpenBLAS's get_parallel returns where its threads are OpenMP's
 _lock = threading.Lock()
 _inside: set[object] = set()  # a token of each call inside `one_blas_thread`
 _before: Optional[int] = None  # the setting that the first of them finds
+
+
+class _Blas(NamedTuple):
+    """Functions of NumPy's OpenBLAS, which are not part of NumPy's interface."""
+
+    get: Callable  # () -> number of threads
+    set: Callable  # (number of threads) -> None
+    build: Callable  # () -> bytes: version and kernels
+    own: bool  # each thread of this process has a setting of its own, as in OpenMP
 
 
 @contextmanager
 def one_blas_thread():
     """Set NumPy's BLAS to one thread until the last of the calls that overlap in time ends.
 
-    The previous setting is restored. A BLAS other than OpenBLAS keeps its threads.
+    The previous setting is restored. A BLAS other than OpenBLAS (Accelerate, MKL, BLIS) keeps its threads.
 
     Yields
     ------
@@ -37,31 +47,40 @@ def one_blas_thread():
         Number of calls that are inside now, including this one.
     """
     global _before
-    control, token = _openblas(), object()
+    blas, token = _openblas(), object()
+    own = blas.get() if blas and blas.own else None
     try:  # from here on a Ctrl-C at any place leaves the setting as it was
         with _lock:
-            if control and not _inside:
-                _before = control[0]()
+            if blas and not blas.own and not _inside:
+                _before = blas.get()
             _inside.add(token)
-            if control:
-                control[1](1)
+            hold_blas()
             active = len(_inside)
         yield active
     finally:
         try:
-            _leave(control, token)
+            _leave(blas, token, own)
         except KeyboardInterrupt:
-            _leave(control, token)
+            _leave(blas, token, own)
             raise
 
 
-def _leave(control, token):
+def hold_blas():
+    """Set the BLAS to one thread: of all threads of this process, or of the one that calls, where each has its own."""
+    blas = _openblas()
+    if blas:
+        blas.set(1)
+
+
+def _leave(blas, token, own):
     """End a call of `one_blas_thread`; a second time this does nothing."""
     global _before
     with _lock:
         _inside.discard(token)
-        if control and not _inside and _before is not None:
-            control[1](_before)
+        if own is not None:
+            blas.set(own)
+        elif blas and not _inside and _before is not None:
+            blas.set(_before)
             _before = None
 
 
@@ -70,7 +89,7 @@ def _after_fork():
     global _lock, _before
     _lock = threading.Lock()
     if _before is not None:
-        _openblas()[1](_before)
+        _openblas().set(_before)
     _inside.clear()
     _before = None
 
@@ -81,31 +100,36 @@ if hasattr(os, "register_at_fork"):
 
 @lru_cache(maxsize=1)
 def _openblas():
-    """Return the functions of NumPy's OpenBLAS that get and set its number of threads and tell its build, or None.
-
-    They are not part of NumPy's interface. Without them everything works, with the BLAS's own threads.
-    """
-    package = glob.escape(os.path.dirname(np.__file__))
-    folders = [os.path.join(package, *parts) for parts in ((os.pardir, "numpy.libs"), (".libs",), (".dylibs",))]
-    for path in [path for folder in folders for path in sorted(glob.glob(os.path.join(folder, "*openblas*")))]:
+    """Return the functions of NumPy's OpenBLAS, or None: then everything works, with the BLAS's own threads."""
+    core = getattr(np, "_core", None) or np.core
+    beside = os.path.join(glob.escape(os.path.dirname(np.__file__)), os.pardir, "numpy.libs", "*openblas*")
+    # The first, opened once more, gives the symbols of all libraries that it needs; but on Windows only its own
+    paths = [core._multiarray_umath.__file__, *sorted(glob.glob(beside))]
+    for path in paths:
         try:
-            library = ctypes.CDLL(path)  # NumPy has loaded this very library already
+            library = ctypes.CDLL(path)
         except OSError:
             continue
         for symbol in _SYMBOLS:
-            names = ("get_num_threads", "set_num_threads", "get_config")
-            getter, setter, build = (getattr(library, symbol.format(name), None) for name in names)
-            if getter and setter and build:
-                getter.restype, setter.argtypes, setter.restype = ctypes.c_int, [ctypes.c_int], None
-                build.restype = ctypes.c_char_p
-                return getter, setter, build
+            names = ("get_num_threads", "set_num_threads", "get_config", "get_parallel")
+            found = [getattr(library, symbol.format(name), None) for name in names]
+            if all(found):
+                return _functions(library, *found)
     return None
+
+
+def _functions(library, get, put, build, parallel):
+    own = parallel() == _OPENMP
+    if own:
+        get, put = library.omp_get_max_threads, library.omp_set_num_threads
+    get.restype, put.argtypes, put.restype, build.restype = ctypes.c_int, [ctypes.c_int], None, ctypes.c_char_p
+    return _Blas(get, put, build, own)
 
 
 def blas_name():
     """Return name, version and kernels of NumPy's BLAS; `unknown` if it is not OpenBLAS."""
-    library = _openblas()
-    return library[2]().decode("ascii", "replace").strip() if library else "unknown"
+    blas = _openblas()
+    return blas.build().decode("ascii", "replace").strip() if blas else "unknown"
 
 
 def check_threads(threads, active=1):
@@ -175,4 +199,4 @@ def spread(threads):
 def _pool(threads):
     from concurrent.futures import ThreadPoolExecutor  # imported here: it takes a while
 
-    return ThreadPoolExecutor(threads, "edgel3_np")
+    return ThreadPoolExecutor(threads, "edgel3_np", hold_blas)

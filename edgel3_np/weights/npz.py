@@ -17,7 +17,7 @@ from ..errors import EdgeL3Error
 MAX_WEIGHT = 1e6  # largest number in a weight file; trained ones are far below
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
-    rb"\{'descr': '([<|][fu]\d)', 'fortran_order': False, 'shape': \((\d{1,12}(?:, \d{1,12})*,?)\), \} *\n"
+    rb"\{'descr': '([<>|][fu]\d)', 'fortran_order': False, 'shape': \((\d{1,12}(?:, \d{1,12})*,?)\), \} *\n"
 )
 MAX_HEADER_BYTES = 10 + 1024  # more than any header that the pattern matches
 
@@ -83,7 +83,7 @@ class Archive:
         key : str
             Name of the member.
         dtypes : str
-            Allowed dtypes, as npy headers spell them: '<f4 <f2'.
+            Allowed dtypes, as npy headers spell them: '<f4 <f2'. Big-endian arrays are read as well.
         shape : tuple of (int or None)
             Expected shape. (None,) allows a vector of any length up to `max_items`.
         max_items : int, optional
@@ -91,7 +91,7 @@ class Archive:
         Returns
         -------
         array : np.ndarray
-            Read-only.
+            Read-only, in the byte order of this machine.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class Archive:
         try:
             with self._zip.open(member) as file:
                 dtype, found, header = parse_header(file.read(MAX_HEADER_BYTES))
-                if dtype not in dtypes.split():
+                if dtype.replace(">", "<") not in dtypes.split():
                     raise self.error(key, f"dtype {' or '.join(dtypes.split())}", dtype)
                 if (len(found) != 1 or found[0] > max_items) if None in shape else found != shape:
                     wanted = f"({max_items} or fewer,)" if None in shape else shape
@@ -120,7 +120,7 @@ class Archive:
             raise self.error(key, "a readable npy array", error or type(error).__name__) from error
         if len(content) != size:
             raise self.error(key, f"{size} bytes", len(content))
-        array = np.frombuffer(content, dtype, offset=header).reshape(found)  # read-only, since bytes are
+        array = native(np.frombuffer(content, dtype, offset=header).reshape(found))
         if (
             array.dtype.kind == "f" and not (np.abs(array.astype(np.float32)) <= MAX_WEIGHT).all()
         ):  # false of NaN as well
@@ -132,13 +132,20 @@ def parse_header(start):
     """Parse the header of an npy file from its first bytes: dtype as text, shape, and length of the header in bytes."""
     match = _HEADER.fullmatch(start[10 : 10 + int.from_bytes(start[8:10], "little")])
     if not start.startswith(_MAGIC) or match is None:
-        raise ValueError("a header other than that of a plain little-endian array (npy version 1.0)")
+        raise ValueError("a header other than that of a plain array (npy version 1.0)")
     shape = tuple(int(number) for number in match[2].replace(b" ", b"").split(b",") if number)
     return match[1].decode(), shape, 10 + len(match[0])
 
 
+def native(array):
+    """Return a read-only array in the byte order of this machine."""
+    array = np.asarray(array, array.dtype.newbyteorder("="))
+    array.setflags(write=False)
+    return array
+
+
 def write_npz(file, arrays):
-    """Write arrays as a compressed npz: the same bytes for the same arrays, whatever the date.
+    """Write arrays as a compressed npz, little-endian: the same bytes for the same arrays, whatever date and machine.
 
     Parameters
     ----------
@@ -148,7 +155,8 @@ def write_npz(file, arrays):
     with zipfile.ZipFile(file, "w") as archive:
         for key, array in arrays.items():
             content = io.BytesIO()
-            np.lib.format.write_array(content, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
+            array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+            np.lib.format.write_array(content, array, version=(1, 0), allow_pickle=False)
             archive.writestr(npz_member(key, zipfile.ZIP_DEFLATED), content.getvalue(), compresslevel=6)
 
 

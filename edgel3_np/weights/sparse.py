@@ -43,6 +43,6 @@ def to_csr(kernel, dtype=np.float32):
 def to_dense(matrix):
     """Return the kernel that `to_csr` was given: shape (3, 3, in, out), float32. Every zero is +0.0."""
     dense = np.zeros(matrix.shape, np.float32)
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr.astype(np.int64)))
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr.astype(np.intp)))
     dense[rows, matrix.indices] = matrix.data
     return dense.reshape(3, 3, -1, matrix.shape[1])

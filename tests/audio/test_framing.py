@@ -123,6 +123,18 @@ def test_timestamps_equal_those_of_upstream_bit_for_bit():
     np.testing.assert_array_equal(timestamps(50, 800, 0.1, 8000), np.arange(50) * 0.1)
 
 
+def test_timestamps_beyond_32_bits():
+    """At 46,000 s of 48 kHz, the number of a sample needs more than 32 bits."""
+    assert timestamps(1, 4800, 0.1, 48000, 460_000)[0] == 46_000.0
+    assert timestamps(1, 3, 1e-4, 48000, 10**9)[0] == 10**9 * 3 / 48000
+
+
+def test_a_hop_of_hours():
+    """The stride of such a hop does not fit into 32 bits; no window lies there."""
+    batches = windows([np.ones(4)], 4, 1 << 40, 0, 1)
+    np.testing.assert_array_equal(next(batches), np.ones((1, 4)))
+
+
 def test_timestamps_follow_a_hop_that_is_truncated_to_whole_samples():
     hop = hop_length(0.33333, 8000)  # 2666 samples, 0.33325 s
     times = timestamps(1000, hop, 0.33333, 8000)

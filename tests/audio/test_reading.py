@@ -227,7 +227,10 @@ def test_unreadable_file(tmp_path):
     path.chmod(0)
     user = os.geteuid()
     if user == 0:  # root may read everything, so the test reads as the user nobody
-        os.seteuid(65534)
+        try:
+            os.seteuid(65534)
+        except OSError:
+            pytest.skip("there is no other user in this namespace")
     try:
         with pytest.raises(EdgeL3Error, match="Permission"):
             read(path)

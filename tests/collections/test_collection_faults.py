@@ -211,7 +211,9 @@ def test_without_permission(small_npz, sweep):
         model = Path(directory, "model.npz")  # every user may read this directory
         shutil.copyfile(small_npz, model)
         command = [sys.executable, "-c", code, model, sounds, out]
-        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment(), timeout=100)
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=100)
+        if "os.setuid" in ran.stderr:
+            pytest.skip("there is no other user in this namespace")
         (sounds / "closed").chmod(0o700)
     assert ran.stdout.splitlines() == ["closed unreadable", "a.wav unreadable", "b.wav output"]
 

@@ -1,11 +1,13 @@
 import os
 import sys
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np import EdgeL3Error
+from edgel3_np.collections import find
 from edgel3_np.collections.find import find_files, in_shard, make_directories, name_outputs, stat_file
 
 
@@ -97,6 +99,18 @@ def test_clashes_are_resolved_by_extension_and_then_by_path():
     assert name_outputs(dict(reversed(found.items())), "/out") == outputs  # the order does not matter
 
 
+def test_names_that_differ_in_how_an_accent_is_written_clash():
+    """File systems of macOS take them for the same name."""
+    found = {
+        "/a/caf\u00e9.wav": "caf\u00e9.wav",
+        "/a/cafe\u0301.wav": "cafe\u0301.wav",
+        "/a/CAFE\u0301.flac": "CAFE\u0301.flac",
+    }
+    names = [os.path.basename(name) for name in name_outputs(found).values()]
+    assert len({normalize("NFC", name).casefold() for name in names}) == 3
+    assert all(name.endswith(".npz") and name.count(".") == 3 for name in names[:2]), names
+
+
 def test_a_resolved_name_that_clashes_is_resolved_again():
     found = {f"/in/{name}": name for name in ("a.wav", "a.ogg", "a.wav.flac")}
     outputs = name_outputs(found, "/out")
@@ -132,6 +146,14 @@ def test_shards_are_a_partition_and_depend_only_on_the_output():
     assert [in_shard(f"/elsewhere/{i}.npz", "/elsewhere", (3, 7)) for i in range(99)] == [
         in_shard(f"/out/{i}.npz", "/out", (3, 7)) for i in range(99)
     ]
+
+
+def test_shards_are_the_same_on_windows(monkeypatch):
+    path = os.path.join("/out", "a", "b", "x.npz")
+    expected = [in_shard(path, "/out", (part, 7)) for part in range(1, 8)]
+    monkeypatch.setattr(find.os, "sep", "\\")
+    monkeypatch.setattr(find.os.path, "relpath", lambda *_: "a\\b\\x.npz")
+    assert [in_shard(path, "/out", (part, 7)) for part in range(1, 8)] == expected
 
 
 def test_directories_are_made_and_links_are_not_followed(tmp_path):

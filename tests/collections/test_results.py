@@ -40,6 +40,27 @@ def test_what_is_written_is_read_back(tmp_path):
         assert result.file == (info.st_dev, info.st_ino)
 
 
+def test_files_of_a_big_endian_machine_are_read(tmp_path):
+    """Versions before 0.2 wrote the numbers as the machine keeps them."""
+    arrays = {"embedding": np.arange(6).reshape(3, 2).astype(">f4"), "timestamps": times(3, 0).astype(">f8")}
+    text = np.array('{"a": "\u00e9"}')
+    np.savez(tmp_path / "a.npz", **arrays, provenance=text.astype(text.dtype.newbyteorder(">")))
+    assert read_provenance(tmp_path / "a.npz") == {"a": "\u00e9"}
+    with open_result(tmp_path / "a.npz") as result:
+        (embedding,), seconds = list(result.embedding), result.timestamps()
+    assert embedding.dtype == np.float32 and seconds.dtype == np.float64
+    np.testing.assert_array_equal(embedding, arrays["embedding"])
+    np.testing.assert_array_equal(seconds, times(3, 0))
+
+
+def test_the_bytes_do_not_depend_on_the_byte_order(tmp_path):
+    batch = np.arange(6, dtype=np.float32).reshape(3, 2)
+    for name, order in (("little", "<"), ("big", ">")):
+        seconds = lambda count, first, order=order: times(count, first).astype(f"{order}f8")  # noqa: E731
+        save_embedding(tmp_path / name, [batch.astype(f"{order}f4")], seconds, {"a": 1})
+    assert (tmp_path / "little").read_bytes() == (tmp_path / "big").read_bytes()
+
+
 def test_a_file_larger_than_one_read_is_read_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "CHUNK_FLOATS", 3000)
     embedding = np.random.default_rng(0).random((400_000 // 9, 9)).astype(np.float32)

@@ -30,14 +30,14 @@ def test_the_installed_models_are_right(capsys):
     code, lines, messages = run(capsys)
     assert code == 0 and messages == ""
     own = [line for line in lines if " pico-64: " in line]
-    assert len(own) == 6 and all(line.startswith("ok ") for line in own)
+    assert len(own) == 8 and all(line.startswith("ok ") for line in own)
     for text in ("came with this version", "float64", "golden", "2 threads", "stream"):
         assert sum(text in line for line in own) == 1
 
 
 def test_a_model_without_golden_embedding(small_npz, capsys):
     code, lines, _ = run(capsys, small_npz)
-    assert code == 0 and len(lines) == 5 and "not named as one of those" in lines[0]
+    assert code == 0 and len(lines) == 7 and "not named as one of those" in lines[0]
 
 
 def test_a_tampered_weight_file(folder, small_npz, capsys):
@@ -62,7 +62,7 @@ def test_a_wrong_golden_embedding(folder, capsys):
     np.save(golden, np.load(golden) * np.float32(1.001))
     code, lines, _ = run(capsys, "pico-64")
     failed = [line for line in lines if line.startswith("failed")]
-    assert code == 1 and len(lines) == 6 and len(failed) == 1 and "golden one: relative difference 1.0e-03" in failed[0]
+    assert code == 1 and len(lines) == 8 and len(failed) == 1 and "golden one: relative difference 1.0e-03" in failed[0]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_damaged_golden_embedding(folder, array, capsys):
 def test_a_broken_file_does_not_end_the_run(folder, capsys):
     (folder / "another.npz").write_bytes(b"PK")
     code, lines, _ = run(capsys)
-    assert code == 1 and lines[0].startswith("failed  another: model: ") and len(lines) == 7
+    assert code == 1 and lines[0].startswith("failed  another: model: ") and len(lines) == 9
 
 
 def test_no_such_model(capsys):

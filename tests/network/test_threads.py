@@ -20,6 +20,11 @@ def blas_threads():
     library = parallel._openblas()
     if library is None:
         pytest.skip("NumPy's BLAS here is none whose threads can be set")
+    before = library.get()
+    library.set(2)
+    if library.get() != 2:
+        pytest.skip("NumPy's BLAS here has no threads")
+    library.set(before)
     return library[:2]
 
 
@@ -86,7 +91,7 @@ def test_the_last_of_overlapping_calls_restores_the_number():
         for thread in threads:
             thread.start()
         inside.wait()
-        assert get() == 1
+        assert get() == (2 if parallel._openblas().own else 1)  # with OpenMP, other threads are not affected
         leave.set()
         for thread in threads:
             thread.join()
@@ -94,6 +99,54 @@ def test_the_last_of_overlapping_calls_restores_the_number():
     finally:
         leave.set()
         set_threads(before)
+
+
+class FakeBlas:
+    """A BLAS in which each thread has a number of its own, as with OpenMP."""
+
+    def __init__(self):
+        self.numbers = {}
+        self.blas = parallel._Blas(self.get, self.set, lambda: b"OpenBLAS", True)
+
+    def get(self):
+        return self.numbers.get(threading.get_ident(), 4)
+
+    def set(self, number):
+        self.numbers[threading.get_ident()] = number
+
+
+def test_each_thread_of_an_openmp_blas_is_set_and_restored(monkeypatch):
+    fake, found = FakeBlas(), []
+    monkeypatch.setattr(parallel, "_openblas", lambda: fake.blas)
+    with parallel.one_blas_thread():
+        found += parallel.in_order(lambda _: fake.get(), range(8), 2)
+        with parallel.spread(2) as apply:
+            found += apply(lambda _: fake.get(), range(8))
+        with parallel.one_blas_thread():
+            found.append(fake.get())
+        found.append(fake.get())
+    assert found == [1] * 18 and fake.get() == 4
+
+
+def test_overlapping_calls_on_an_openmp_blas(monkeypatch):
+    """The call that ends last does not leave the thread of the other one with a BLAS of one thread."""
+    fake, inside, leave, after = FakeBlas(), threading.Event(), threading.Event(), []
+    monkeypatch.setattr(parallel, "_openblas", lambda: fake.blas)
+
+    def call():
+        with parallel.one_blas_thread():
+            inside.set()
+            leave.wait(20)
+        after.append(fake.get())
+
+    thread = threading.Thread(target=call)
+    with parallel.one_blas_thread():
+        thread.start()
+        inside.wait(20)
+    assert fake.get() == 4
+    leave.set()
+    thread.join()
+    assert after == [4] and not parallel._inside
 
 
 def test_embedding_works_with_an_unknown_blas(small_model, sweep, monkeypatch):

@@ -122,7 +122,26 @@ def test_a_lack_of_memory_is_not_a_damaged_file(monkeypatch):
         archive(x=np.ones(4, np.float32))
 
 
-@pytest.mark.parametrize("dtype", ["<f4", "|u1", "<f8"])
+def test_big_endian_arrays_are_read():
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    file = io.BytesIO()
+    np.lib.format.write_array(file, values.astype(">f4"), version=(1, 0))
+    found = Archive(zipped(("x.npy", file.getvalue())), "here").read("x", "<f4", (2, 3))
+    assert found.dtype == np.float32 and found.dtype.isnative and not found.flags.writeable
+    np.testing.assert_array_equal(found, values)
+
+
+def test_arrays_are_written_little_endian():
+    """So a file has the same bytes, whatever machine writes it."""
+    values, files = np.arange(6, dtype=np.float32), [io.BytesIO(), io.BytesIO()]
+    for file, order in zip(files, "<>"):
+        write_npz(file, {"x": values.astype(f"{order}f4"), "y": values.astype(f"{order}u2"), "z": np.uint8([1])})
+    assert files[0].getvalue() == files[1].getvalue()
+    with np.load(io.BytesIO(files[0].getvalue())) as archive:
+        assert archive["x"].dtype.str == "<f4" and archive["y"].dtype.str == "<u2"
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "|u1", "<f8"])
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
 def test_headers(dtype, shape):
     file = io.BytesIO()
@@ -141,7 +160,7 @@ def test_headers(dtype, shape):
     [
         "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
         "{'descr': '<f4', 'fortran_order': True, 'shape': (3,), }",
-        "{'descr': '>f4', 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': '=f4', 'fortran_order': False, 'shape': (3,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1234567890123,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (__import__('os').getpid(),), }",

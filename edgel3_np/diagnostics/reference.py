@@ -1,9 +1,86 @@
-"""The network on one page: slow, obvious, in float64. Read this first; the other modules make it fast."""
+"""Samples to embedding, slow and obvious, in float64. Read this first; the other modules make it fast.
+
+`reference_embedding` is the whole network on one page. `verify` and the tests compare every fast step with these.
+"""
+
+import math
 
 import numpy as np
 
+from ..audio.resample import BETA, ENTRIES, ROLLOFF, ZERO_CROSSINGS
+from ..features.log_mel import AMIN, TOP_DB
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
 from ..weights.sparse import to_dense
+
+
+def resample(x, sr, target_sr):
+    """Resample as resampy 0.2.2 does with `kaiser_best`: time is a running sum, and each output is computed alone.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n,), float64]
+    sr, target_sr : int > 0
+        Hz.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(int(n * (target_sr / sr)),), float64]
+    """
+    ratio = float(target_sr) / sr
+    scale, entries = min(1.0, ratio), ZERO_CROSSINGS * ENTRIES
+    table = np.kaiser(2 * entries + 1, BETA)[entries:]
+    table = table * ROLLOFF * np.sinc(ROLLOFF * np.linspace(0, ZERO_CROSSINGS, entries + 1)) * scale
+    delta = np.append(np.diff(table), 0.0)
+    step = int(scale * ENTRIES)
+    y, time = np.zeros(int(len(x) * ratio)), 0.0
+    for t in range(len(y)):
+        n = int(time)
+        fraction = scale * (time - n)
+        for position, near in ((fraction, x[n::-1]), (scale - fraction, x[n + 1 :])):
+            offset = int(position * ENTRIES)
+            taps = min((len(table) - offset) // step, len(near))
+            entry = slice(offset, offset + taps * step, step)
+            y[t] += np.dot(table[entry] + (position * ENTRIES - offset) * delta[entry], near[:taps])
+        time += 1.0 / ratio
+    return y
+
+
+def log_mel_spectrogram(window, frontend, mel):
+    """Return the log-mel spectrogram of one window; the transform is a product with cosines and sines.
+
+    Parameters
+    ----------
+    window : np.ndarray [shape=(sr,), float64]
+    frontend : FrontEnd
+    mel : np.ndarray [shape=(1 + n_fft // 2, n_mels)]
+        The mel filterbank.
+
+    Returns
+    -------
+    log_mel : np.ndarray [shape=(n_mels, n_frames), float64]
+    """
+    sr, n_fft, hop = frontend[:3]
+    frames = math.ceil(sr / hop)
+    pad = (frames - 1) * hop + n_fft - sr
+    if frontend.padding == "same":
+        x = np.concatenate([np.zeros(pad // 2), window, np.zeros(pad - pad // 2)])
+    elif frontend.padding == "end":
+        x = np.concatenate([window, np.zeros(pad)])
+    else:
+        x = window
+        while (frames - 1) * hop + n_fft > sr:
+            frames -= 1
+    time, bins = np.arange(n_fft), np.arange(n_fft // 2 + 1)
+    hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * t / n_fft) for t in range(n_fft)])
+    phase = 2 * np.pi * (np.outer(time, bins) % n_fft) / n_fft
+    cosines, sines = np.cos(phase), np.sin(phase)
+    levels = np.zeros((mel.shape[1], frames))
+    for index in range(frames):
+        part = x[index * hop : index * hop + n_fft] * hann
+        power = (part @ cosines) ** 2 + (part @ sines) ** 2
+        bands = np.sqrt(power @ mel) if frontend.spectrum == "power" else np.sqrt(power) @ mel
+        levels[:, index] = 10 * np.log10(np.maximum(bands, AMIN))
+    return np.maximum(levels - levels.max(), -TOP_DB)
 
 
 def reference_embedding(log_mel, weights, pool_grid=None):
