@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # setuptools packs whatever an earlier version has left in build/
 INSTALL := rm -rf build && $(PIP) $(PIP_FLAGS)
 
-.PHONY: help demo test fuzz lint package docs bench clean
+.PHONY: help demo test fuzz portability lint package docs bench clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheri
 	if $(PIP) atheris; then \
 	    $(BIN)/python tools/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tools/fuzz_atheris.py audio --seconds 60; \
 	else echo "atheris cannot be installed here: that part is left out"; fi
+
+portability:  ## Verify and test on 32 bits, big-endian, ARM and with other BLAS libraries (Debian, as root)
+	@mmdebstrap --version >/dev/null && qemu-s390x-static --version >/dev/null || apt-get install -y mmdebstrap qemu-user-static
+	@$(PYTHON) tools/portability.py --folder $(VENV)/portability
 
 lint: $(BIN)/python  ## Check style
 	$(PIP) '.[lint]'

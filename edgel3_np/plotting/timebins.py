@@ -50,7 +50,7 @@ class TimeBins:
             if self.count == MAX_BINS * self.items_per_bin:
                 self._merge_pairs()
             now, items = np.split(items, [MAX_BINS * self.items_per_bin - self.count])
-            numbers = np.arange(self.count, self.count + len(now)) // self.items_per_bin  # bin of each item
+            numbers = np.arange(self.count, self.count + len(now), dtype=np.int64) // self.items_per_bin  # bin of each
             starts = np.flatnonzero(np.diff(numbers, prepend=-1))  # first item of each bin
             bins = numbers[starts]
             self._bins[bins] = self.ufunc(self._bins[bins], self.ufunc.reduceat(now, starts, axis=0))

@@ -103,7 +103,7 @@ def test_bits_of_tensorflow(n_fft, sha256):
 
     The real parts come first, then the imaginary parts; each -0 is made 0.
     """
-    i = np.arange(n_fft + 2 * HOP)
+    i = np.arange(n_fft + 2 * HOP, dtype=np.int64)
     x = ((i * i * 7919 + i * 31) % 4001 - 2000).astype(np.float32) / np.float32(4096)
     frames = np.stack([x[start : start + n_fft] for start in (0, HOP, 2 * HOP)], axis=1)
     found = spectra(np.ascontiguousarray(frames * tf_hann_window(n_fft)[:, np.newaxis])) + np.float32(0)
