@@ -4,14 +4,15 @@ import numpy as np
 
 from edgel3_np import list_models
 from edgel3_np._version import CONTRACT
+from edgel3_np.released.catalogue import LAYER_SPARSITIES
 from edgel3_np.weights.format import Weights, save_weights
-from edgel3_np.weights.registry import OPENL3_FRONTENDS, RELEASED, SPARSITIES
+from edgel3_np.weights.registry import OPENL3_FRONTENDS, RELEASED
 from edgel3_np.weights.sparse import to_csr
 
 # name: (released model with the same structure, percentage of zeros in each layer)
 PATTERNS = {
-    "sparse-95.45": ("sparse-ft-95.45", SPARSITIES["95.45"]),
-    "sparse-87.0": ("sparse-ft-95.45", SPARSITIES["87.0"]),
+    "sparse-95.45": ("sparse-ft-95.45", LAYER_SPARSITIES["95.45"]),
+    "sparse-87.0": ("sparse-ft-95.45", LAYER_SPARSITIES["87.0"]),
     "sparse-dense": ("sparse-ft-95.45", (0,) * 8),
     "sea-64": ("sea-64", (0,) * 8),
     **{f"openl3-{representation}": (f"openl3-{representation}-env", (0,) * 8) for representation in OPENL3_FRONTENDS},
@@ -39,7 +40,7 @@ def random_kernel(rng, channels, filters, zeros):
 def make(name, path):
     """Write the weight file of a pattern: the same bytes every time."""
     structure, zeros = PATTERNS[name]
-    frontend, filters, activation, _ = RELEASED[structure].network
+    frontend, filters, activation, _ = RELEASED[structure]
     rng, channels = np.random.default_rng(0), (1, *filters[:-1])
     kernels = [random_kernel(rng, *shape) for shape in zip(channels, filters, zeros)]
     norms = [np.ones((4, count), np.float32) for count in (1, *filters)]

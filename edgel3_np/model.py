@@ -86,9 +86,8 @@ class Model:
     ) -> Embedding:
         """Embed audio with this model, as the function `embed` does."""
         embedding, remarks = embed_audio(self.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
-        name = os.fsdecode(audio) if isinstance(audio, (str, os.PathLike)) else "audio"
         for remark in remarks:
-            warn(remark.replace("audio", name, 1))
+            warn(remark)
         return embedding
 
 

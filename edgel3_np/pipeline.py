@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +57,7 @@ def embed_audio(network, audio, sr=None, *, hop_size=0.1, center=True, threads=N
     """
     framing, stats = framing_for(network, hop_size, center), SignalStats()
     embedding = np.concatenate(list(embedding_batches(network, audio, sr, framing, threads, stats)))
-    return Embedding(embedding, framing.timestamps(len(embedding))), stats.remarks(framing.window)
+    return Embedding(embedding, framing.timestamps(len(embedding))), stats.remarks(framing.window, audio)
 
 
 def embedding_batches(network, audio, sr, framing, threads, stats):
@@ -125,20 +126,21 @@ class SignalStats:
                 self.sound = self.sound or bool(block.any())
             yield block
 
-    def remarks(self, window):
-        """Return what is unusual about the whole signal: a list of texts.
+    def remarks(self, window, audio=None):
+        """Return what is unusual about the whole signal: a list of texts, which name the recording if it has a path.
 
         Raises
         ------
         EdgeL3Error
             There are no samples.
         """
+        name = os.fsdecode(audio) if isinstance(audio, (str, os.PathLike)) else "audio"
         if not self.samples:
             found = "; ".join(["none: nothing to embed", *self.missing])
-            raise EdgeL3Error(f"audio: expected at least one sample, found {found}", kind="empty")
+            raise EdgeL3Error(f"{name}: expected at least one sample, found {found}", kind="empty")
         remarks = self.missing + self.others
         if self.samples < window:
             remarks.append(f"{self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
         if not self.sound:
             remarks.append("every sample is zero; silence was embedded")
-        return [f"audio: {remark}" for remark in remarks]
+        return [f"{name}: {remark}" for remark in remarks]

@@ -5,7 +5,7 @@ import re
 from conftest import ROOT
 
 import edgel3_np
-from edgel3_np.weights.registry import CITATIONS
+from edgel3_np.released.catalogue import CITATIONS
 
 TEXT = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 

@@ -25,15 +25,15 @@ from edgel3_np.errors import EdgeL3Error
 from edgel3_np.features.log_mel import log_mel_spectrogram
 from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.network.plan import plan_network
+from edgel3_np.released.catalogue import LAYER_SPARSITIES
 from edgel3_np.released.convert import convert_file
 from edgel3_np.weights.format import load_weights, save_weights
-from edgel3_np.weights.registry import SPARSITIES
 from edgel3_np.weights.sparse import to_csr, to_dense
 
 
 def table(weights, kernels):
     """Yield the lines of a table: the sparsity of each layer, and the one in the EdgeL3 paper."""
-    published = SPARSITIES.get(weights.name.rpartition("-")[2], [None] * 8)
+    published = LAYER_SPARSITIES.get(weights.name.rpartition("-")[2], [None] * 8)
     yield f"{'layer':6} {'shape':>16} {'weights':>9} {'non-zero':>9} {'sparsity':>9} {'published':>9} {'bytes':>9}"
     totals = [0, 0, 0]
     for number, (kernel, csr, rate) in enumerate(zip(kernels, weights.kernels, published), 1):

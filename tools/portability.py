@@ -127,9 +127,13 @@ def examine(folder, name, tests):
     path = folder / f"{name}.log"
     with open(path, "w") as log:
         codes = [enter(root, command, environment, log) for command in (verify, pytest)]
-    lines = path.read_text(errors="replace").splitlines()
-    checks = sum(line.startswith("ok ") for line in lines)
-    return not any(codes), f"verify: {checks} checks passed, exit code {codes[0]}; tests: {lines[-1].strip('= ')}"
+    text = path.read_text(errors="replace")
+    checks, counted = (
+        len(re.findall("^ok  ", text, re.MULTILINE)),
+        re.findall(r"^\d+ .* in [\d.]+s.*", text, re.MULTILINE),
+    )
+    tests = counted[-1] if counted else f"exit code {codes[1]}"
+    return not any(codes), f"verify: {checks} checks passed, exit code {codes[0]}; tests: {tests}"
 
 
 def main(arguments=None):

@@ -4,7 +4,7 @@ import io
 import os
 import re
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -22,7 +22,7 @@ TRAILER = 1024  # bytes behind the sound that are no sound, at most, in containe
 PACKET = 64  # frames by which a count of whole packets may differ
 MAX_SECONDS = 1e9  # a longer recording is of unknown length
 BLOCK_SAMPLES = 1 << 18  # samples (frames x channels) that are read at a time: 2 MiB as float64
-PACKED_SAMPLES = 1 << 14  # likewise, of compressed sound
+FINE = 16  # frames that are read at a time before a place where decoding fails
 
 
 @contextmanager
@@ -133,9 +133,10 @@ def _all_blocks(file, name, parts, decoder, path, notice):
     """Yield the blocks of all parts of a file, one after the other."""
     sr, start = decoder.samplerate, 0
     for number, part in enumerate(parts):
+        reopen = partial(_decoder, file, name, part, path)
         if number:
             try:
-                decoder = _decoder(file, name, part, path)
+                decoder = reopen()
             except EdgeL3Error as error:
                 notice(f"what follows after {start / sr:.3f} s cannot be read: {error}", True)
                 return
@@ -145,36 +146,68 @@ def _all_blocks(file, name, parts, decoder, path, notice):
                 notice(f"what follows after {start / sr:.3f} s has {found}, and was not read", True)
                 return
             begin = start
-            for block in _blocks(decoder, part, start, sr, name):
-                start += len(block)
-                yield block
+            for samples in _blocks(decoder, reopen, part, begin / sr, name):
+                yield to_mono(samples, start, sr, name)
+                start += len(samples)
         _compare(part, decoder, start - begin, notice)
 
 
-def _blocks(decoder, part, start, sr, name):
-    """Yield the blocks of a part, which begins at sample `start`."""
-    end = None if part.sound_until is None else start + int(part.sound_until * sr)
+def _blocks(decoder, reopen, part, offset, name):
+    """Yield the blocks of a part, which begins at the time `offset`, in seconds: (m, channels)."""
+    sr, done, end = decoder.samplerate, 0, None
+    if part.sound_until is not None:
+        end = int(part.sound_until * sr)
     last = end
     if decoder.frames < MAX_SECONDS * sr:  # libsndfile gives no more, and clears all the memory that it is given
-        last = start + decoder.frames if end is None else min(end, start + decoder.frames)
-    frames = max(1, decoder.step // decoder.channels)
-    while last is None or start < last:
+        last = decoder.frames if end is None else min(end, decoder.frames)
+    frames = max(1, BLOCK_SAMPLES // decoder.channels)
+    while last is None or done < last:
         try:
-            samples = decoder.read(frames if last is None else min(frames, last - start))
+            samples = decoder.read(frames if last is None else min(frames, last - done))
         except MemoryError:  # says nothing about the recording
             raise
         except Exception as error:
-            raise EdgeL3Error(f"{name}: reading failed at {start / sr:.3f} s: {error}", kind="damaged") from error
+            for samples in _until_failure(decoder, reopen, frames, done):
+                yield samples
+                done += len(samples)
+            if decoder.failure is not None or decoder.rest():
+                failed = f"reading failed at {offset + done / sr:.3f} s"
+                raise EdgeL3Error(f"{name}: {failed}: {error}", kind="damaged") from error
+            decoder.failed = True  # and nothing lies behind: the file is cut off
+            return
         if not len(samples):
             break
-        yield to_mono(samples, start, sr, name)
-        start += len(samples)
+        yield samples
+        done += len(samples)
     if end is not None:
         raise EdgeL3Error(
-            f"{name}: damaged at {end / sr:.3f} s: bytes are missing or changed, and the times behind would be wrong; "
-            "repair the recording or cut it there",
+            f"{name}: damaged at {offset + end / sr:.3f} s: bytes are missing or changed, and times behind would be "
+            "wrong; repair the recording or cut it there",
             kind="damaged",
         )
+
+
+def _until_failure(failed, reopen, frames, done):
+    """Yield what comes before the place where a decoder failed, within the block that begins at frame `done`.
+
+    libsndfile gives nothing of the block in which it fails. So a new decoder reads up to that block, and then little
+    by little.
+    """
+    if failed.failure is not None:
+        return
+    with reopen() as decoder:
+        while done > 0:
+            done -= len(decoder.read(min(frames, done))) or done
+        while True:
+            try:
+                samples = decoder.read(FINE)
+            except MemoryError:
+                raise
+            except Exception:
+                return
+            if not len(samples):
+                return
+            yield samples
 
 
 def _compare(part, decoder, frames, notice):
@@ -195,6 +228,8 @@ def _compare(part, decoder, frames, notice):
     elif promised is not None and promised < MAX_SECONDS and seconds < promised - part.slack - 1e-9:
         lengths = f"{seconds:.3f} s were read of {promised:.3f} s that the header promises"
         notice(f"{lengths}: the file is cut off or broken", True)
+    elif decoder.failed:
+        notice(f"{seconds:.3f} s were read: the file is cut off or broken behind", True)
 
 
 class _Decoder:
@@ -203,8 +238,7 @@ class _Decoder:
     def __init__(self, sound, pieces, file):
         self._sound, self._pieces, self._file = sound, pieces, file
         self.samplerate, self.channels, self.frames = sound.samplerate, sound.channels, sound.frames
-        packed = getattr(sound, "format", "WAV") in ("FLAC", "OGG", "MP3")
-        self.step = PACKED_SAMPLES if packed else BLOCK_SAMPLES  # the block in which a stream breaks is lost
+        self.failed = False  # reading ended with an error
         self.notes = "" if isinstance(sound, WavFile) else sound.extra_info
         found = re.findall(r"(?:Frames|Cols) *: *(\d+)", self.notes)
         self.promised = int(found[-1]) if found else self.frames  # libsndfile counts what is there
@@ -217,9 +251,14 @@ class _Decoder:
             samples = self._sound.read(frames)
         else:
             samples = self._sound.read(frames, dtype="float64", always_2d=True)
-        if self._pieces is not None and self._pieces.failure is not None:
-            raise self._pieces.failure
+        if self.failure is not None:
+            raise self.failure
         return samples
+
+    @property
+    def failure(self):
+        """What went wrong while bytes were read, if anything."""
+        return None if self._pieces is None else self._pieces.failure
 
     def rest(self):
         """Return the number of bytes behind those that are read so far, 0 if it is unknown."""

@@ -7,9 +7,9 @@ import os
 import sys
 
 from ..errors import EdgeL3Error
+from ..released.catalogue import FILES, LICENSES
 from ..released.install import install, released_address
 from ..weights.locate import PATH_VARIABLE, list_models, user_directory
-from ..weights.registry import LICENSES, RELEASED
 from .ending import OK, finish, tell
 from .progress import transfer
 
@@ -71,7 +71,7 @@ def install_model(name, options):
     with transfer(name, sys.stderr.isatty()) as update:
         path = install(name, source=options.source, directory=options.directory, url=options.url, progress=update)
     print(path, flush=True)
-    tell(PROGRAM, f"{name}: {path.stat().st_size} bytes; {LICENSES[RELEASED[name].family]}")
+    tell(PROGRAM, f"{name}: {path.stat().st_size} bytes; {LICENSES[FILES[name].family]}")
     found = list_models().get(name)
     if not found or os.path.abspath(found) != str(path):
         instead = f"finds {found} first" if found else "does not look there"
@@ -81,7 +81,7 @@ def install_model(name, options):
 def print_released():
     """Print a line for each released model: its name, its licence, and where it is installed."""
     installed = list_models()
-    for name, released in RELEASED.items():
+    for name, file in FILES.items():
         path = installed.get(name)
         state = f"{path} ({path.stat().st_size} bytes)" if path else "not installed"
-        print(f"{name:20} {LICENSES[released.family]:60} {state}")
+        print(f"{name:20} {LICENSES[file.family]:60} {state}")

@@ -36,7 +36,7 @@ def embed_recording(model, audio, sr=None, *, hop_size=0.1, center=True, threads
             raise
         raise EdgeL3Error(f"{label}{error}", error.kind) from error
     for remark in remarks:
-        warn(f"{label}{remark}")
+        warn(remark if remark.startswith(label) else f"{label}{remark}")
     return embedding
 
 

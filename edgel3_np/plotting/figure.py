@@ -84,7 +84,7 @@ def plot_recording(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, cen
     framing, signal, embeddings = framing_for(network, hop_size, center), SignalBins(network), TimeBins(np.add, 0.0)
     for batch in embedding_batches(network, audio, sr, framing, None, signal):
         embeddings.add(batch)
-    for remark in signal.remarks(framing.window):
+    for remark in signal.remarks(framing.window, audio):
         warn(remark)
     title = _default_title(audio, model) if title is None else title
     return _draw(_Page(make_figure, title), signal, embeddings, framing)

@@ -17,8 +17,9 @@ from ..errors import EdgeL3Error
 from ..features.mel import mel_filterbank
 from ..features.stft import hann_window
 from ..weights.format import Weights
-from ..weights.registry import CITATIONS, LICENSES, OPENL3_FRONTENDS, RELEASED, SEA, SPARSE, SPARSITIES, openl3_name
+from ..weights.registry import OPENL3_FRONTENDS, RELEASED, SEA, SPARSE, SPARSITIES, openl3_name
 from ..weights.sparse import to_csr
+from .catalogue import CITATIONS, FILES, LICENSES
 from .keras import MAX_H5_BYTES, check_config, read_layers, sort_layers, unpack
 
 DFT_TOLERANCE = 1e-6  # absolute, of kernels up to 1; the released ones are within 6e-8
@@ -102,7 +103,7 @@ def recognise(filename, frontend, filters, activation, path):
         No released model has this network, or the file's name does not tell which sparse model it is.
     """
     network = (frontend, filters, activation)
-    names = [name for name, released in RELEASED.items() if released.network[:3] == network]
+    names = [name for name, released in RELEASED.items() if released[:3] == network]
     if not names:
         raise EdgeL3Error(
             f"{path}: expected the network of a released model, found filters {filters}, a {activation} last "
@@ -126,7 +127,7 @@ def recognise_openl3(filename, name, path):
     """
     match = re.search(f"({'|'.join(OPENL3_FRONTENDS)})_(music|env)", filename)
     name = name or (openl3_name(match[1], match[2]) if match else None)
-    if name not in RELEASED or RELEASED[name].family != "openl3":
+    if name not in FILES or FILES[name].family != "openl3":
         raise EdgeL3Error(
             f"{path}: expected a file name that tells which of OpenL3's models this is, such as "
             f"openl3_audio_mel256_music-v0_4_0.h5, found {filename!r}; pass --name, such as --name openl3-mel256-music"
@@ -179,7 +180,7 @@ def convert(raw, path, name=None, dtype=np.float32):
         frontend, mel, dft_error = check_front_end(front_end, path)
         family = "sea" if frontend == SEA else "sparse"
         name = name or recognise(file, frontend, filters, activation, path)
-    if name in RELEASED and RELEASED[name].network != (frontend, filters, activation, pool_grid):
+    if name in RELEASED and RELEASED[name] != (frontend, filters, activation, pool_grid):
         raise EdgeL3Error(f"{path}: expected the network of {name}, found filters {filters}, {frontend}")
     source = {"file": file, "sha256": hashlib.sha256(raw).hexdigest(), "git_blob_sha1": git_blob_sha1(raw)}
     provenance = {"contract": CONTRACT, "source": source, "license": LICENSES[family], "citation": CITATIONS[family]}

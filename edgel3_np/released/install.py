@@ -11,7 +11,8 @@ from .._files import atomic, read_file
 from ..errors import EdgeL3Error
 from ..weights.format import load_weights, parse_weights, save_weights
 from ..weights.locate import PATH_VARIABLE, chosen_directories, user_directory
-from ..weights.registry import DEFAULT, RELEASED
+from ..weights.registry import DEFAULT
+from .catalogue import FILES
 from .convert import convert, git_blob_sha1
 from .download import ALTERNATIVE, check_address, fetch
 from .keras import import_h5py
@@ -62,7 +63,7 @@ def install(name, *, source=None, directory=None, url=None, progress=None):
     address, file = released_address(name, url)
     directory = _destination(directory)
     path = Path(directory, f"{name}.npz")
-    if _is_converted_from(path, RELEASED[name].git_blob_sha1):
+    if _is_converted_from(path, FILES[name].git_blob_sha1):
         return path
     import_h5py()  # before anything is downloaded in vain
     _make_writable(directory)
@@ -106,12 +107,11 @@ def released_address(name, url=None):
     EdgeL3Error
         There is no such model, or `url` is not an address of http or https.
     """
-    if name not in RELEASED:
+    if name not in FILES:
         raise EdgeL3Error(
-            f"install: expected a released model ({', '.join(RELEASED)}), found {name!r}; {DEFAULT} comes with the "
-            "package"
+            f"install: expected a released model ({', '.join(FILES)}), found {name!r}; {DEFAULT} comes with the package"
         )
-    base, file = RELEASED[name].address, RELEASED[name].file
+    base, file = FILES[name].address, FILES[name].name
     if url is not None:
         check_address(url)
         base = url.rstrip("/") + "/"
@@ -145,10 +145,10 @@ def _unwritable(path, reason):
 
 def _check_hash(content, name, origin):
     """Raise `EdgeL3Error` unless content is the released file of a model."""
-    expected, found = RELEASED[name].git_blob_sha1, git_blob_sha1(content)
+    expected, found = FILES[name].git_blob_sha1, git_blob_sha1(content)
     if found != expected:
         raise EdgeL3Error(
-            f"{origin}: expected the released file {RELEASED[name].file} as it is downloaded, gzipped (git blob "
+            f"{origin}: expected the released file {FILES[name].name} as it is downloaded, gzipped (git blob "
             f"{expected}), found {len(content)} bytes with {found}: a damaged file, or another one, such as a message "
             f"of a proxy; nothing was installed. Try again, {ALTERNATIVE}"
         )

@@ -89,11 +89,10 @@ def find_model(model):
     have = ", ".join(installed) or "none"
     where = f"in a directory that the environment variable {PATH_VARIABLE} names, or pass its path as the model"
     if model in RELEASED:
-        released = RELEASED[model]
         raise EdgeL3Error(
             f"model: {model} is a released model that is not installed (installed: {have}). Get it with "
-            f"`python -m {_PACKAGE} install {model}`, which downloads and converts {released.address}{released.file}; "
-            f"or put {model}.npz {where}"
+            f"`python -m {_PACKAGE} install {model}`, which downloads and converts its official "
+            f"file; or put {model}.npz {where}"
         )
     if model == DEFAULT:
         raise EdgeL3Error(

@@ -91,7 +91,7 @@ def read_metadata(archive):
     name = content["name"]
     if name in RELEASED:
         network = (frontend, filters, activation, pool_grid)
-        check(network == RELEASED[name].network, "network", f"that of {name}: {RELEASED[name].network}")
+        check(network == RELEASED[name], "network", f"that of {name}: {tuple(RELEASED[name])}")
     provenance = {key: content[key] for key in PROVENANCE}
     return Metadata(name, frontend, filters, activation, pool_grid, provenance)
 

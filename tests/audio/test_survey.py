@@ -1,6 +1,7 @@
 """Nothing is lost in silence: everything that a file holds is read, or it is said what is missing; times are right."""
 
 import io
+import re
 import struct
 
 import numpy as np
@@ -158,6 +159,44 @@ def test_flac_of_unknown_length_and_two_flacs():
     content[22:26] = bytes(4)
     samples, said = recordings.read(bytes(content))
     assert samples.tobytes() == once.tobytes() and not said
+
+
+@has("FLAC", "PCM_16")
+def test_flac_that_is_cut_off_is_read_up_to_there():
+    """libsndfile gives nothing of the block in which it fails; the frames before are sound."""
+    content = recordings.encode("FLAC", "PCM_16", 0)
+    once, _ = recordings.read(content)
+    for cut in range(200, len(content), len(content) // 7):
+        samples, said = recordings.read(content[:cut])
+        assert samples.tobytes() == once[: len(samples)].tobytes() and len(samples) < len(once)
+        assert len(samples) % 4096 == 0 and len(samples) / len(once) > cut / len(content) - 0.35  # whole frames
+        assert len(said) == 1 and "cut off" in said[0]
+    unknown = bytearray(content)
+    unknown[21] &= 0xF0
+    unknown[22:26] = bytes(4)
+    samples, said = recordings.read(bytes(unknown[: len(content) // 2]))
+    assert len(samples) and len(said) == 1 and "cut off" in said[0]
+    both, said = recordings.read(content[: len(content) // 2] + content)
+    assert both.tobytes() == np.concatenate([samples, once]).tobytes() and len(said) == 1
+
+
+@has("FLAC", "PCM_16")
+@pytest.mark.parametrize("as_path", [False, True])
+def test_damage_in_flac_is_reported_where_it_is(tmp_path, as_path):
+    sound = 0.1 * np.random.default_rng(0).standard_normal(20 * 8000)
+    soundfile.write(tmp_path / "x.flac", sound, 8000)
+    content = bytearray((tmp_path / "x.flac").read_bytes())
+    place = len(content) * 3 // 4
+    content[place : place + 100] = bytes(100)
+    (tmp_path / "x.flac").write_bytes(content)
+    read = []
+    source = tmp_path / "x.flac" if as_path else bytes(content)
+    with pytest.raises(EdgeL3Error, match="reading failed at") as caught, open_audio(source) as (_, blocks):
+        for block in blocks:
+            read.append(block)
+    assert caught.value.kind == "damaged"
+    seconds = float(re.search(r"at (\d+\.\d+) s", str(caught.value))[1])
+    assert len(np.concatenate(read)) / 8000 == pytest.approx(seconds, abs=1e-3) and 15 - 4096 / 8000 <= seconds <= 15.1
 
 
 @has("MP3", "MPEG_LAYER_III")

@@ -16,10 +16,11 @@ from edgel3_np.commands import main as cli
 from edgel3_np.commands.ending import FAILED, INTERRUPTED, OK, USAGE
 from edgel3_np.commands.install import main
 from edgel3_np.released import download
+from edgel3_np.released.catalogue import FILES, LICENSES
 from edgel3_np.released.convert import git_blob_sha1
 from edgel3_np.weights.format import load_weights
 from edgel3_np.weights.locate import PATH_VARIABLE
-from edgel3_np.weights.registry import LICENSES, RELEASED
+from edgel3_np.weights.registry import RELEASED
 from edgel3_np.weights.sparse import to_dense
 
 pytestmark = pytest.mark.network
@@ -49,8 +50,8 @@ def served(running, tmp_path, monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    pinned = RELEASED["sea-64"]._replace(git_blob_sha1=git_blob_sha1(running.content))
-    monkeypatch.setitem(RELEASED, "sea-64", pinned)
+    pinned = FILES["sea-64"]._replace(git_blob_sha1=git_blob_sha1(running.content))
+    monkeypatch.setitem(FILES, "sea-64", pinned)
     monkeypatch.setattr(download, "WAIT", 0.001)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return running
@@ -76,9 +77,9 @@ def command(served, *arguments, code="", **options):
     """Start the command in a new process, for which the served file is the released one."""
     code += (
         "import sys; from edgel3_np.commands import main\n"
-        "from edgel3_np.weights.registry import RELEASED\n"
-        f"pinned = RELEASED['sea-64']._replace(git_blob_sha1={git_blob_sha1(served.content)!r})\n"
-        "RELEASED['sea-64'] = pinned\n"
+        "from edgel3_np.released.catalogue import FILES\n"
+        f"pinned = FILES['sea-64']._replace(git_blob_sha1={git_blob_sha1(served.content)!r})\n"
+        "FILES['sea-64'] = pinned\n"
         "sys.exit(main.main(['install', *sys.argv[1:]]))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
@@ -100,7 +101,7 @@ def test_a_model_is_installed(served, arrays, tmp_path, capsys):
     assert captured.err == f"edgel3-np install: sea-64: {path.stat().st_size} bytes; {LICENSES['sea']}\n"
     assert main(["--list"]) == OK
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(RELEASED)
+    assert [line.split()[0] for line in lines] == list(FILES)
     assert [line.split()[0] for line in lines if "not installed" not in line] == ["sea-64"]
     assert str(path) in "".join(lines) and LICENSES["openl3"] in lines[-1]
 

@@ -214,10 +214,14 @@ def test_cosines_are_computed_on_one_blas_thread():
     np.testing.assert_array_equal(np.asarray(cosines), plot._cosines(vectors))
 
 
-def test_warnings_and_errors_about_a_recording(small_model):
+def test_warnings_and_errors_about_a_recording(small_model, tmp_path):
     with pytest.warns(edgel3_np.EdgeL3Warning, match="shorter than a window") as caught:
         plot.plot_recording(np.ones(100), 8000, model=small_model)
     assert caught[0].filename == __file__
+    path = tmp_path / "short.wav"
+    soundfile.write(path, np.full(100, 0.1), 8000)
+    with pytest.warns(edgel3_np.EdgeL3Warning, match="short.wav: .*shorter than a window"):
+        plot.plot_recording(path, model=small_model)
     with pytest.raises(edgel3_np.EdgeL3Error, match="at least one sample"):
         plot.plot_recording(np.zeros(0), 8000, model=small_model)
     with pytest.raises(edgel3_np.EdgeL3Error, match="hop_size"):

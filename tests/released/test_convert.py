@@ -266,7 +266,7 @@ def test_openl3_models_are_named_by_their_file(tmp_path, capsys):
     weights = check(tmp_path / "out.npz", arrays)
     assert weights.name == "openl3-mel128-env"
     network = (weights.frontend, weights.filters, weights.final_activation, weights.pool_grid)
-    assert network == RELEASED[weights.name].network
+    assert network == RELEASED[weights.name]
     assert "CC BY 4.0" in weights.provenance["license"] and "ICASSP 2019" in weights.provenance["citation"]
     assert load_model(tmp_path / "out.npz").dim == 6144 and load_model(tmp_path / "out.npz", 512).dim == 512
 

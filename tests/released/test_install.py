@@ -12,11 +12,12 @@ pytest.importorskip("h5py", reason="the installer needs h5py (extra `convert`)")
 
 from edgel3_np import EdgeL3Error, load_model
 from edgel3_np.released import download
+from edgel3_np.released.catalogue import FILES, LICENSES
 from edgel3_np.released.convert import git_blob_sha1
 from edgel3_np.released.install import MAX_BYTES, install
 from edgel3_np.weights.format import load_weights, save_weights
 from edgel3_np.weights.locate import PATH_VARIABLE
-from edgel3_np.weights.registry import LICENSES, RELEASED
+from edgel3_np.weights.registry import RELEASED
 from edgel3_np.weights.sparse import to_dense
 
 pytestmark = pytest.mark.network
@@ -25,7 +26,7 @@ FILE = "edgel3_sea_ust_audio_emb_64.h5.gz"
 
 def pin(monkeypatch, content):
     """Let a file count as the released one of `sea-64`."""
-    monkeypatch.setitem(RELEASED, "sea-64", RELEASED["sea-64"]._replace(git_blob_sha1=git_blob_sha1(content)))
+    monkeypatch.setitem(FILES, "sea-64", FILES["sea-64"]._replace(git_blob_sha1=git_blob_sha1(content)))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_downloaded_converted_and_found(served, arrays, tmp_path, how):
     assert path == tmp_path / "data" / "edgel3_np" / "sea-64.npz" and os.listdir(path.parent) == [path.name]
     check(path, arrays)
     model = load_model("sea-64")
-    assert model.dim == 64 and model.provenance["source"]["git_blob_sha1"] == RELEASED["sea-64"].git_blob_sha1
+    assert model.dim == 64 and model.provenance["source"]["git_blob_sha1"] == FILES["sea-64"].git_blob_sha1
     assert model.provenance["source"]["file"] == FILE and model.provenance["license"] == LICENSES["sea"]
     assert served.requests[-1][0].endswith(f"/{FILE}")
 
@@ -132,10 +133,10 @@ def test_an_installed_model_is_not_fetched_again(served, arrays):
 def test_the_official_address_is_asked(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("edgel3_np.released.install.fetch", lambda address, *rest: asked.append(address) or b"")
-    for name in RELEASED:
+    for name in FILES:
         with pytest.raises(EdgeL3Error, match="expected the released file"):
             install(name, directory=tmp_path)
-    assert asked == [released.address + released.file for released in RELEASED.values()]
+    assert asked == [file.address + file.name for file in FILES.values()]
     assert all(address.startswith("https://github.com/") for address in asked)
 
 
