@@ -48,7 +48,7 @@ def test_errors(recording, small_npz, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == [recording.name]
     soundfile.write(tmp_path / "short.wav", np.zeros(100), 8000)
     assert plot.main([str(tmp_path / "short.wav"), *model]) == 0
-    assert capsys.readouterr().err.count("warning: audio") == 2
+    assert capsys.readouterr().err.count("short.wav: ") == 2
 
 
 def test_without_matplotlib(monkeypatch, small_npz, capsys):
