@@ -20,6 +20,8 @@ from .network.threads import check_threads, in_order, one_blas_thread, spread
 if TYPE_CHECKING:  # NumPy 1.19 has no such module
     from numpy.typing import NDArray
 
+UNHEARD = 0.5  # share of the energy above the model's band; sentences have up to 0.1, birds and hisses 0.9
+AUDIBLE = 1e-8  # mean square of samples: -80 dB; what is fainter is noise
 BATCH_SAMPLES = 1 << 19  # samples under a batch, at most: they are in memory; fewer windows where they lie far apart
 
 
@@ -95,7 +97,8 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
 
 def windows_of(network, blocks, sr, framing, stats):
     """Cut a signal of any rate into windows: yields (b, window), or None for each pause in `blocks`."""
-    mono = stats.watch(resample(blocks, sr, network.frontend.sr))
+    target = network.frontend.sr
+    mono = stats.watch(resample(stats.arrive(blocks) if sr > target else blocks, sr, target))
     return windows(mono, framing.window, framing.hop, framing.pad_left, framing.batch)
 
 
@@ -113,6 +116,14 @@ class SignalStats:
 
     def __init__(self):
         self.samples, self.sound, self.missing, self.others = 0, False, [], []
+        self.arrived, self.energy, self.kept = 0, 0.0, 0.0  # before the rate is reduced: samples, energy; energy after
+
+    def arrive(self, blocks):
+        """Pass the blocks through before their rate is reduced to the model's."""
+        for block in blocks:
+            if block is not None:
+                self.arrived, self.energy = self.arrived + len(block), self.energy + float(block @ block)
+            yield block
 
     def notice(self, text, incomplete):
         """Take what the reader says about the source: that something is missing, or something else."""
@@ -123,7 +134,8 @@ class SignalStats:
         for block in blocks:
             if block is not None:
                 self.samples += len(block)
-                self.sound = self.sound or bool(block.any())
+                energy = float(block @ block)
+                self.sound, self.kept = self.sound or energy > 0.0 or bool(block.any()), self.kept + energy
             yield block
 
     def remarks(self, window, audio=None):
@@ -143,4 +155,8 @@ class SignalStats:
             remarks.append(f"{self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
         if not self.sound:
             remarks.append("every sample is zero; silence was embedded")
+        before, after = (energy / max(1, n) for energy, n in ((self.energy, self.arrived), (self.kept, self.samples)))
+        if before - after > max(UNHEARD * before, AUDIBLE):
+            above = f"{1 - after / before:.0%} of its energy lies above {window / 2000:g} kHz"
+            remarks.append(f"{above}, which this model does not hear; choose one of a higher rate")
         return [f"{name}: {remark}" for remark in remarks]

@@ -19,9 +19,10 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses fractions functools glob gzip
-hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats re signal stat
-statistics struct subprocess sys tempfile threading time types typing unicodedata warnings wave zipfile zlib
+__future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses difflib fractions functools
+glob gzip hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats re
+signal stat statistics struct subprocess sys tempfile textwrap threading time types typing unicodedata warnings
+wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
@@ -311,13 +312,13 @@ def test_everything_but_the_installer_works_without_sockets(small_npz, tmp_path)
         "import sys, numpy, soundfile, edgel3_np\n"
         "from edgel3_np.commands import main as cli\n"
         f"folder, model = {str(tmp_path)!r}, {str(small_npz)!r}\n"
-        "sound = numpy.random.default_rng(0).standard_normal(20000) / 9\n"
+        "sound = numpy.sin(numpy.arange(60000) / 9)\n"
         "if __name__ == '__main__':\n"
         "    for name in 'abc':\n"
         "        soundfile.write(f'{folder}/{name}.wav', sound, 8000)\n"
         "    edgel3_np.embed(sound, 44100)\n"
         "    edgel3_np.Stream(edgel3_np.load_model(model), sr=8000).feed(sound)\n"
-        "    assert {report.status for report in edgel3_np.embed_files(folder, folder + '/out')} == {'done'}\n"
+        "    assert {report.status for report in edgel3_np.iter_files(folder, folder + '/out')} == {'done'}\n"
         "    assert cli.main([folder, '-m', model, '-j', '2', '-o', folder + '/2', '--progress']) == 0\n"
         "    assert cli.main([folder + '/a.wav', '-m', 'sea-64']) == 2  # says how to get it, does not get it\n"
         "    assert cli.main(['--list-models']) == cli.main(['install', '--list']) == 0\n"
@@ -362,7 +363,7 @@ def test_public_names_are_documented(name):
     assert thing.__doc__ and len(thing.__doc__.splitlines()[0]) > 20
     if inspect.isfunction(thing):
         for parameter in inspect.signature(thing).parameters:
-            assert f"{parameter} :" in thing.__doc__
+            assert re.search(rf"\b{parameter}\b[^\n]* :", thing.__doc__)
 
 
 def test_the_package_is_marked_as_typed():
@@ -374,7 +375,7 @@ def test_silent_in_development_mode(small_npz, tmp_path):
     code = (
         "import pathlib, numpy, soundfile, edgel3_np\n"
         f"path = {str(tmp_path / 'a.wav')!r}\n"
-        "soundfile.write(path, numpy.random.default_rng(0).standard_normal(90000) / 9, 44100)\n"
+        "soundfile.write(path, numpy.sin(numpy.arange(90000) / 9), 44100)\n"
         f"model = edgel3_np.load_model({str(small_npz)!r})\n"
         "print(len(model.embed(path).embedding), len(model.embed(pathlib.Path(path).read_bytes()).embedding))\n"
     )
@@ -395,7 +396,7 @@ def test_ten_minutes_under_a_limit_of_memory(small_npz, tmp_path):
     code = (
         "import pathlib, resource, numpy, soundfile, edgel3_np\n"
         f"path = {str(tmp_path / 'long.wav')!r}\n"
-        "block = numpy.random.default_rng(0).standard_normal(48000) / 9\n"
+        "block = numpy.sin(numpy.arange(48000) / 9)\n"
         "with soundfile.SoundFile(path, 'w', 48000, 1) as file:\n"
         "    for _ in range(600):\n"
         "        file.write(block)\n"

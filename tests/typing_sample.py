@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import edgel3_np
-from edgel3_np import EdgeL3Error, Embedding, Model, Report, Stream, embed, embed_files, list_models, load_model, openl3
+from edgel3_np import (
+    EdgeL3Error,
+    Embedding,
+    Model,
+    Report,
+    Stream,
+    embed,
+    embed_files,
+    iter_files,
+    list_models,
+    load_model,
+    openl3,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,9 +66,9 @@ def collection(folder: Path) -> list[str]:
         reasons.append(report.reason or report.kind or report.status)
 
     with ThreadPoolExecutor() as pool:
-        for report in embed_files([folder, "other"], None, executor=pool, shard=(1, 2), on_report=remember):
+        for report in iter_files([folder, "other"], None, executor=pool, shard=(1, 2), on_report=remember):
             print(report.output, report.seconds / 60, report.remarks[:1], report.windows + 1)
-    embed_files(folder, folder / "out").close()
+    print(embed_files(folder, folder / "out").windows, iter_files(folder, None).close())
     return reasons
 
 

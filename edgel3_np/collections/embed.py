@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from .._checks import check_whole
 from ..errors import EdgeL3Error
@@ -15,8 +15,9 @@ from ..pipeline import framing_for
 from ..weights.locate import is_path
 from ..weights.registry import DEFAULT
 from .executors import MAX_PROCESSES, run_in_processes, run_jobs
-from .find import find_files, in_shard, name_outputs
+from .find import find_files, in_shard, name_outputs, output_names
 from .jobs import Job, Report, embed_file, failed
+from .summary import Summary
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -40,16 +41,16 @@ def embed_files(
     resume: bool = True,
     strict: bool = False,
     on_report: Callable[[Report], object] | None = None,
-) -> Generator[Report, None, None]:
+) -> Summary:
     """Embed a collection of recordings into one npz each, in a tree that mirrors theirs.
 
-    Each npz has the arrays `embedding`, `timestamps` and `provenance` (JSON), and appears whole or not at all. The work
-    starts when the first report is asked for; closing the generator stops it.
+    Each npz has the arrays `embedding`, `timestamps` and `provenance` (JSON), and appears whole or not at all.
+    `iter_files` does the same and yields a report for each recording, as soon as it ends.
 
     Parameters
     ----------
     inputs : str or Path, or iterable of them
-        Files, and directories whose audio files (chosen by extension) are taken. In directories, names with a leading
+        Files, and directories whose audio files are taken. In directories, names with a leading
         dot are ignored.
     output_dir : str or Path or None
         Directory of all outputs; made if missing. None: each output is next to its recording.
@@ -84,7 +85,69 @@ def embed_files(
         A recording of which less or more is read than its headers promise fails, of the kind `incomplete`. Otherwise it
         is embedded, and its report says so.
     on_report : callable, Report -> None, optional
-        Called with each report before it is yielded.
+        Called with the report of each recording, in the order in which they end.
+
+    Returns
+    -------
+    summary : Summary
+        Counts, and the reports of recordings that failed: a failure is no exception.
+
+    Raises
+    ------
+    EdgeL3Error
+        An option is not as described, or the model does not exist.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, soundfile
+    >>> folder = tempfile.mkdtemp()
+    >>> soundfile.write(os.path.join(folder, "noise.wav"), np.random.default_rng(0).standard_normal(16000) / 9, 8000)
+    >>> summary = embed_files(folder, os.path.join(folder, "embeddings"), hop_size=0.5)
+    >>> summary.statuses["done"], summary.windows, summary.failures
+    (1, 4, [])
+    """
+    summary = Summary()
+    for report in iter_files(
+        inputs,
+        output_dir,
+        executor=executor,
+        jobs=jobs,
+        pending=pending,
+        threads=threads,
+        on_report=on_report,
+        model=model,
+        dim=dim,
+        hop_size=hop_size,
+        center=center,
+        recursive=recursive,
+        suffix=suffix,
+        shard=shard,
+        resume=resume,
+        strict=strict,
+    ):
+        summary.add(report)
+    return summary
+
+
+def iter_files(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None,
+    *,
+    executor: Executor | None = None,
+    jobs: int = 1,
+    pending: int = 64,
+    threads: int | None = None,
+    on_report: Callable[[Report], object] | None = None,
+    **options: Any,
+) -> Generator[Report, None, None]:
+    """Embed a collection as `embed_files` does, and yield a report for each recording, as soon as it ends.
+
+    The work starts when the first report is asked for; closing the generator stops it.
+
+    Parameters
+    ----------
+    inputs, output_dir, executor, jobs, pending, threads, on_report, options : as for `embed_files`
 
     Yields
     ------
@@ -94,7 +157,7 @@ def embed_files(
     Raises
     ------
     EdgeL3Error
-        An option is not as described, or the model does not exist. Raised by the call itself.
+        As for `embed_files`; raised by the call itself.
 
     Examples
     --------
@@ -102,25 +165,13 @@ def embed_files(
     >>> import numpy as np, soundfile
     >>> folder = tempfile.mkdtemp()
     >>> soundfile.write(os.path.join(folder, "noise.wav"), np.random.default_rng(0).standard_normal(16000) / 9, 8000)
-    >>> for report in embed_files(folder, os.path.join(folder, "embeddings"), hop_size=0.5):
+    >>> for report in iter_files(folder, os.path.join(folder, "embeddings"), hop_size=0.5):
     ...     print(report.status, os.path.basename(report.output), report.windows, report.seconds)
     done noise.npz 4 2.0
     """
     check_executor(executor, jobs, pending)
-    _, work, problems = find_jobs(
-        inputs,
-        output_dir,
-        model=model,
-        dim=dim,
-        hop_size=hop_size,
-        center=center,
-        recursive=recursive,
-        suffix=suffix,
-        shard=shard,
-        threads=1 if threads is None and (executor is not None or jobs > 1) else threads,
-        resume=resume,
-        strict=strict,
-    )
+    threads = 1 if threads is None and (executor is not None or jobs > 1) else threads
+    _, work, problems = find_jobs(inputs, output_dir, threads=threads, **options)
     return reports(work, problems, executor, jobs, pending, on_report)
 
 
@@ -172,7 +223,8 @@ def find_jobs(
     shard = _check_shard(shard)
     inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
     found, unreadable, passed = find_files(inputs, recursive)
-    outputs = name_outputs(found, output_dir, suffix)
+    place = output_dir, suffix
+    outputs = name_outputs(found, *place)
     root = None if output_dir is None else os.path.abspath(os.fsdecode(output_dir))
     chosen = [path for path in found if in_shard(outputs[path], root, shard)]
 
@@ -181,6 +233,7 @@ def find_jobs(
             input=path,
             output=outputs[path],
             root=os.path.dirname(path) if root is None else root,
+            source=os.path.normpath(path[: len(path) - len(found[path])]),
             name=found[path].replace(os.sep, "/"),
             model=model,
             sha256=loaded.sha256,
@@ -190,6 +243,7 @@ def find_jobs(
             threads=threads,
             resume=bool(resume),
             strict=bool(strict),
+            other_outputs=tuple(name for name in output_names(path, found[path], *place) if name != outputs[path]),
         )
 
     problems = [

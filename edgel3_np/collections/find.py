@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zlib
+from collections import Counter
 from unicodedata import normalize
 
 from .._files import open_regular
@@ -80,6 +81,30 @@ def find_files(inputs, recursive=True, suffixes=None):
     return found, unreadable, list(dict.fromkeys(passed))
 
 
+def count_files(inputs):
+    """Return how many files of each extension lie in directories, and how many directories: for a message.
+
+    At most 10,000 entries are looked at.
+
+    Parameters
+    ----------
+    inputs : iterable of (str or Path)
+
+    Returns
+    -------
+    counts : collections.Counter
+        By extension, with the dot; `directory` counts directories.
+    """
+    counts = Counter()
+    for entry in inputs:
+        for _, directories, names in os.walk(entry):
+            counts["directory"] += len(directories)
+            counts.update(os.path.splitext(name)[1].lower() or "without an extension" for name in names)
+            if sum(counts.values()) > 10_000:
+                break
+    return +counts
+
+
 def _first_time(path, seen):
     """Tell whether a directory was not met before on the way down: links may lead in circles."""
     try:
@@ -135,16 +160,8 @@ def name_outputs(found, output_dir=None, suffix=None):
         not isinstance(suffix, str) or not suffix or os.path.basename(suffix) != suffix or "\0" in suffix
     ):
         raise EdgeL3Error(f"suffix: expected text that can be part of a file name, found {suffix!r}")
-    ending = f"_{suffix}.npz" if suffix else ".npz"
-
-    def output(path, level):
-        """Return the name at a level: 0 without the extension, 1 with it, 2 with a hash of the path as well."""
-        base = path if output_dir is None else os.path.join(os.path.abspath(os.fsdecode(output_dir)), found[path])
-        if level == 2:
-            base += f".{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
-        return (os.path.splitext(base)[0] if level == 0 else base) + ending
-
-    outputs, levels, clashing = {path: output(path, 0) for path in found}, dict.fromkeys(found, 0), list(found)
+    outputs = {path: output_names(path, below, output_dir, suffix)[0] for path, below in found.items()}
+    levels, clashing = dict.fromkeys(found, 0), list(found)
     while clashing:
         inputs_of, clashing = {}, []
         for path, name in outputs.items():
@@ -153,8 +170,24 @@ def name_outputs(found, output_dir=None, suffix=None):
             clashing += [path for path in paths if len(paths) > 1 and levels[path] < 2]
         for path in clashing:
             levels[path] += 1
-            outputs[path] = output(path, levels[path])
+            outputs[path] = output_names(path, found[path], output_dir, suffix)[levels[path]]
     return outputs
+
+
+def output_names(path, below, output_dir=None, suffix=None):
+    """Return the names that an output may have: without the recording's extension, with it, with a hash as well.
+
+    Parameters
+    ----------
+    path, below : str
+        Absolute path of the recording, and its path below the directory that was named.
+    output_dir, suffix
+        As for `name_outputs`.
+    """
+    ending = f"_{suffix}.npz" if suffix else ".npz"
+    base = path if output_dir is None else os.path.join(os.path.abspath(os.fsdecode(output_dir)), below)
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    return tuple(name + ending for name in (os.path.splitext(base)[0], base, f"{base}.{digest}"))
 
 
 def _caseless(name):

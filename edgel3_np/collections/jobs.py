@@ -24,8 +24,10 @@ class Job(NamedTuple):
         Absolute paths.
     root : str
         The output directory; if none was given, the directory of the output.
+    source : str
+        Absolute path of the directory that was named, or of the one that holds the file that was named.
     name : str
-        Path of the recording relative to the directory that was named, with slashes.
+        Path of the recording relative to `source`, with slashes.
     model : str
         Name of a model, or absolute path of a weight file.
     sha256 : str
@@ -39,11 +41,15 @@ class Job(NamedTuple):
     resume : bool
     strict : bool
         A recording of which something is missing fails.
+    other_outputs : tuple of str
+        Absolute paths of other names that an output of this recording may have, when it was made beside other
+        recordings: `x.wav` has the output `x.npz`, or `x.wav.npz` if there is an `x.flac` as well.
     """
 
     input: str
     output: str
     root: str
+    source: str
     name: str
     model: str
     sha256: str
@@ -53,6 +59,7 @@ class Job(NamedTuple):
     threads: int | None
     resume: bool
     strict: bool = False
+    other_outputs: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
@@ -130,7 +137,10 @@ def _embed_file(job):
     model = _load(job)
     state = _state(job.input)
     made_from = {**fingerprint(model, job.hop_size, job.center), "input": {"name": job.name, **state}}
+    _rename_output(job, made_from["input"])
     before = read_provenance(job.output) or {} if job.resume else {}
+    if isinstance(before.get("input"), dict):
+        before["input"].pop("root", None)  # a collection may move
     if job.resume and made_from.items() <= before.items() and not (job.strict and before.get("incomplete")):
         return Report(job.input, job.output, "skipped", incomplete=before.get("incomplete") is True)
     make_directories(os.path.dirname(job.output), job.root)
@@ -149,9 +159,26 @@ def _embed_file(job):
             provenance.update(remarks=remarks, incomplete=bool(stats.missing))
 
     provenance = {"model": model.name, "version": __version__, **made_from}
+    provenance["input"] = {**made_from["input"], "root": job.source}
     count = save_embedding(job.output, batches(), framing.timestamps, provenance)
     report = Report(job.input, job.output, "done", remarks=tuple(remarks), windows=count)
     return report._replace(seconds=stats.samples / framing.window, incomplete=bool(stats.missing))
+
+
+def _rename_output(job, recording):
+    """Give an earlier output of this recording its present name: the old one would stay, as a double.
+
+    Another recording's output is left alone, and so is every file that is none of ours.
+    """
+    for path in job.other_outputs:
+        before = (read_provenance(path) or {}).get("input") if os.path.isfile(path) else None
+        if not isinstance(before, dict) or before.get("name") != job.name:
+            continue
+        if before.pop("root", None) == job.source or before == recording:
+            if os.path.lexists(job.output):
+                os.unlink(path)
+            else:
+                os.replace(path, job.output)
 
 
 def _state(path):

@@ -56,7 +56,7 @@ def save_embedding(path, batches, timestamps, provenance):
         Returns the times of `count` windows from number `first` on, in seconds.
     provenance : dict
         Where the embeddings come from: model, weights_sha256, version, contract, options, input; and remarks, if there
-        are any, which may be added until `batches` ends. Stored as JSON.
+        are any, which may be added until `batches` ends. Stored as bytes of JSON.
 
     Returns
     -------
@@ -78,13 +78,13 @@ def save_embedding(path, batches, timestamps, provenance):
         spool.seek(0)
         step = max(1, CHUNK_FLOATS // dim)
         starts = range(0, count, step)
-        text = json.dumps(provenance, sort_keys=True)
+        text = json.dumps(provenance, sort_keys=True).encode()  # ASCII: other letters, and bytes of names, are escaped
         embedding = (np.frombuffer(spool.read(4 * dim * step), "<f4") for _ in starts)
         seconds = (timestamps(min(step, count - start), start) for start in starts)
         arrays = {
             "embedding": ("<f4", (count, dim), embedding),
             "timestamps": ("<f8", (count,), seconds),
-            "provenance": (f"<U{len(text)}", (), [np.array(text)]),
+            "provenance": (f"|S{len(text)}", (), [np.array(text)]),
         }
         with atomic(path) as file:
             write_parts(file, arrays)
@@ -170,6 +170,18 @@ def read_provenance(path):
         return None
 
 
+def recording_of(provenance):
+    """Return the path of the recording that embeddings are of, as their provenance tells; None if it does not.
+
+    It is below the directory that was named when the recording was embedded, and may have moved since.
+    """
+    source = provenance.get("input")
+    if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+        return None
+    root = source.get("root")
+    return os.path.join(root, source["name"]) if isinstance(root, str) else source["name"]
+
+
 @contextmanager
 def _read_errors(path):
     """Turn errors of reading a result into `EdgeL3Error`; only code that reads may run inside."""
@@ -186,8 +198,9 @@ def _read_provenance(archive):
     with archive.open("provenance.npy") as member:
         content = member.read(MAX_PROVENANCE_BYTES)  # a hostile member may claim any size
     start = 10 + int.from_bytes(content[8:10], "little")  # of the text, which follows the npy header
-    order = "be" if b"'>U" in content[:start] else "le"  # of an array of text
-    provenance = json.loads(content[start:].decode(f"utf-32-{order}"))
+    kinds = {b"'<U": "utf-32-le", b"'>U": "utf-32-be"}  # arrays of text, as versions before 0.1 wrote them
+    coding = next((coding for kind, coding in kinds.items() if kind in content[:start]), "utf-8")
+    provenance = json.loads(content[start:].decode(coding))
     if not isinstance(provenance, dict):
         raise ValueError("a provenance that is not a JSON object")
     return provenance

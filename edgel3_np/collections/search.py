@@ -14,7 +14,7 @@ from ..model import Model, load_model
 from ..network.threads import one_blas_thread
 from ..weights.locate import is_path
 from .find import find_files, stat_file
-from .results import open_result, read_provenance
+from .results import open_result, read_provenance, recording_of
 
 APART = 1.0 - 1e-6  # seconds; windows closer than this, their length, contain some of the same sound
 
@@ -33,12 +33,15 @@ class Hit(NamedTuple):
         Timestamp of that single embedding, seconds.
     path : str
         The file of embeddings.
+    recording : str or None
+        The recording that they are of: its path when it was embedded. None if the file does not tell.
     """
 
     score: float
     moment: float
     time: float
     path: str
+    recording: Optional[str] = None
 
 
 class EmbeddingSpace(NamedTuple):
@@ -135,7 +138,7 @@ def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_prob
     >>> folder, rng = tempfile.mkdtemp(), np.random.default_rng(0)
     >>> for name, level in (("loud", 0.1), ("soft", 0.01), ("silence", 0.0)):
     ...     soundfile.write(os.path.join(folder, f"{name}.wav"), level * rng.standard_normal(16000), 8000)
-    >>> reports = list(embed_files(folder, os.path.join(folder, "embeddings")))
+    >>> summary = embed_files(folder, os.path.join(folder, "embeddings"))
     >>> for hit in similar(os.path.join(folder, "loud.wav"), os.path.join(folder, "embeddings")):
     ...     print(f"{hit.score:.1f}", os.path.basename(hit.path))
     1.0 soft.npz
@@ -245,12 +248,12 @@ def _hits(path, result, query, top, moments):
         lengths = np.sqrt(np.einsum("ij,ij->i", batch, batch))
         cosines.append(batch @ query.unit / np.where(lengths > 0, lengths, 1.0))
         total += batch.sum(axis=0)
-    cosines, times = np.concatenate(cosines), result.timestamps()
+    cosines, times, recording = np.concatenate(cosines), result.timestamps(), recording_of(result.provenance)
     if not moments:
         best = int(cosines.argmax())
         score = float(total @ query.unit / (np.linalg.norm(total) or 1.0))
         if not own:
-            yield Hit(score, float(cosines[best]), float(times[best]), path)
+            yield Hit(score, float(cosines[best]), float(times[best]), path, recording)
         return
     left = cosines.copy()  # -inf where a moment is taken or excluded
     if own:
@@ -259,7 +262,7 @@ def _hits(path, result, query, top, moments):
         best = int(left.argmax())
         if left[best] == -np.inf:
             return
-        yield Hit(float(cosines[best]), float(cosines[best]), float(times[best]), path)
+        yield Hit(float(cosines[best]), float(cosines[best]), float(times[best]), path, recording)
         left[np.abs(times - times[best]) < APART] = -np.inf
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import io
 import json
@@ -16,7 +15,7 @@ from ..network.threads import one_blas_thread
 from ..weights.locate import list_models
 from ..weights.registry import DEFAULT
 from .ending import FAILED, OK, finish, tell, wrong_usage
-from .options import whole_number, whole_numbers
+from .options import make_parser, whole_number, whole_numbers
 
 PROGRAM = "edgel3-np bench"
 MAX_NUMBER = 256  # of threads, and of repeats
@@ -47,10 +46,11 @@ def _run_bench(arguments):
 
 def build_parser():
     """Build the parser of the bench command's options."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Time models on this machine: from file to embedding, step by step, layer by layer.",
-        epilog="The check compares an embedding with float64 computations. Steps and layers are timed on one thread. "
+    parser = make_parser(
+        PROGRAM,
+        "Time models on this machine: from file to embedding, step by step, layer by layer.",
+        ["edgel3-np bench                  # the default model", "edgel3-np bench --all --plan"],
+        "The check compares an embedding with float64 computations. Steps and layers are timed on one thread. "
         "Exit codes: 0 done, 1 a model computes wrong numbers, 2 wrong usage, no such model, or a file that cannot be "
         "read, 130 interrupted.",
     )
@@ -70,7 +70,6 @@ def build_parser():
     )
     threads = {"type": whole_numbers(high=MAX_NUMBER), "metavar": "N,N..."}
     add("--threads", **threads, help="numbers of threads to time whole embeddings with (default: one thread per core)")
-    add("-t", dest="threads", **threads, help=argparse.SUPPRESS)  # for one more release: elsewhere -t is the hop
     add("--plan", action="store_true", help="only the layers: algorithm, estimated and measured time, GFLOP/s")
     add("--profile", action="store_true", help="only where Python spends the time of embedding on one thread")
     form = parser.add_mutually_exclusive_group()

@@ -12,12 +12,14 @@ from .._files import printable
 from .._version import CONTRACT, __version__
 from ..collections.embed import find_jobs, reports
 from ..collections.executors import MAX_PROCESSES
+from ..collections.find import count_files
+from ..collections.summary import Summary, plural
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
 from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
-from .options import COMMANDS, add_embedding_options, shard, whole_number
-from .progress import Totals, display
+from .options import add_embedding_options, make_parser, shard, whole_number
+from .progress import display
 
 PROGRAM = "edgel3-np"
 OPENL3_NAMING = {"input_repr": "mel256", "content_type": "music"}  # options that replace --model, and their defaults
@@ -45,6 +47,8 @@ def _run_embed(arguments):
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.list_models:
+        from .models import print_models  # here: a copy may lack what it needs
+
         return print_models()
     if not options.inputs:
         parser.error("expected at least one INPUT: an audio file, or a directory of audio files")
@@ -54,8 +58,20 @@ def _run_embed(arguments):
     with manifest as lines:
         if count or problems:
             return embed_collection(options, count + len(problems), jobs, problems, lines)
-    tell(PROGRAM, f"no audio files in {', '.join(map(printable, options.inputs))}")
+    tell(PROGRAM, _nothing_to_do(options))
     return NO_INPUTS
+
+
+def _nothing_to_do(options):
+    """Say that there are no audio files, and what there is instead."""
+    counts = count_files(options.inputs)
+    found = [f"{count} {printable(ending)}" for ending, count in counts.most_common(5) if ending != "directory"]
+    folders = [plural(counts["directory"], "folder")] if counts["directory"] else []
+    where, instead = ", ".join(map(printable, options.inputs)), ", ".join(found + folders) or "nothing"
+    text = f"no audio files in {where}: found {instead}"
+    if folders and not options.recursive:
+        text += "; leave out --no-recursive to look into the folders"
+    return text if options.shard == (1, 1) else f"{text}, or none in this shard"
 
 
 def _find_jobs(options):
@@ -95,7 +111,7 @@ def embed_collection(options, count, jobs, problems, manifest=None):
     code : int
         0: every file is embedded; 1: some fail.
     """
-    totals = Totals()
+    totals = Summary()
     shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
     try:
         with display(count, shown) as (update, say), closing(reports(jobs, problems, jobs=options.jobs)) as done:
@@ -106,10 +122,10 @@ def embed_collection(options, count, jobs, problems, manifest=None):
                 if options.strict and report.status == "failed":
                     break
     except KeyboardInterrupt as interrupt:
-        text = f"interrupted; every file that is done is whole: {totals.summary()}"
+        text = f"interrupted; every file that is done is whole: {totals}"
         raise KeyboardInterrupt(text) from interrupt
     if not options.quiet or totals.kinds:
-        tell(PROGRAM, totals.summary())
+        tell(PROGRAM, str(totals))
     return FAILED if totals.kinds else OK
 
 
@@ -139,17 +155,18 @@ def _as_json(report):
 
 def build_parser():
     """Build the parser of the embed command's options."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Embed audio files: each becomes an npz file with the arrays embedding (t, dim) and timestamps "
-        "(t,), in seconds.",
-        epilog="Other commands, each with its own --help: "
-        + "; ".join(f"`{PROGRAM} {name}`: {purpose}" for name, purpose in COMMANDS.items())
-        + ". (To embed a file of such a name, write ./plot.) Exit codes: 0 all files are embedded, 1 some fail, 2 "
-        "wrong usage or no such model, 255 no audio files, 130 interrupted, 141 nobody reads the output. Models are "
-        f"looked up in the directories of {PATH_VARIABLE}, then in the package, then where `{PROGRAM} install` puts "
-        "them.",
-        allow_abbrev=False,
+    parser = make_parser(
+        f"{PROGRAM} embed",
+        "Embed recordings: each becomes an npz file with the arrays embedding (t, dim), timestamps (t,) in seconds, "
+        f"and provenance (JSON). `{PROGRAM} INPUT ...` is the same as `{PROGRAM} embed INPUT ...`.",
+        [
+            f"{PROGRAM} recordings/ -o embeddings/     # a tree of npz files like the tree of the recordings",
+            f"{PROGRAM} song.mp3 --hop-size 0.5        # writes song.npz beside it, with two embeddings a second",
+            f"{PROGRAM} archive/ -o out/ -j 8          # eight processes; a second run does only what is missing",
+        ],
+        "Exit codes: 0 all files are embedded, 1 some fail, 2 wrong usage or no such model, 255 no audio files, 130 "
+        f"interrupted, 141 nobody reads the output. Models are looked up in the directories of {PATH_VARIABLE}, then "
+        f"in the package, then where `{PROGRAM} install` puts them; `{PROGRAM} models` lists them.",
     )
     _add_files(parser.add_argument)
     add_embedding_options(parser.add_argument)
@@ -163,10 +180,17 @@ def build_parser():
 
 def _add_files(add):
     add("inputs", nargs="*", metavar="INPUT", help="audio file, or directory whose audio files are embedded")
-    add("-r", "--recursive", action="store_true", help="embed the audio files of subdirectories as well")
+    add(
+        "-r",
+        "--recursive",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="embed the audio files of subdirectories as well (the default)",
+    )
     add(
         "-o",
         "--output-dir",
+        "--output",
         metavar="DIR",
         help="directory for the outputs, in a tree like that of the inputs (default: next to each input); it is made "
         "if it is missing",
@@ -257,16 +281,3 @@ def model_name(options):
             chosen["emb_dim"] = 128 if chosen["model_type"] == "sea" else 512
         return edgel3_name(*(chosen[key] for key in EDGEL3_NAMING))
     return DEFAULT if options.model is None else options.model
-
-
-def print_models():
-    """Print a line for each installed model; return the exit code."""
-    from ..diagnostics.environment import describe_models  # here: a copy may have no `diagnostics`
-
-    for model in describe_models():
-        if "error" in model:
-            facts = f"not usable: {model['error']}"
-        else:
-            facts = f"{model['sr']:6} Hz {'/'.join(map(str, model['dims'])):>8}-d {model['bytes']:9} bytes"
-        print(f"{model['name']:18} {facts}  {model['path']}")
-    return OK

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 from ..diagnostics.environment import describe_models, environment
 from ..weights.locate import directories
 from .ending import OK, finish
+from .options import make_parser
 
 PROGRAM = "edgel3-np info"
 REMARKS = {  # by `shipped` of `describe_models`
@@ -24,10 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_info(arguments):
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Show versions, hardware and installed models: paste the output into a problem report.",
-        epilog="`edgel3-np verify` checks that the models compute the right numbers.",
+    parser = make_parser(
+        PROGRAM,
+        "Show versions, hardware and installed models: paste the output into a problem report.",
+        ["edgel3-np info", "edgel3-np info --json"],
+        "`edgel3-np verify` checks that the models compute the right numbers.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -11,6 +10,8 @@ from ..released.catalogue import FILES, LICENSES
 from ..released.install import install, released_address
 from ..weights.locate import PATH_VARIABLE, list_models, user_directory
 from .ending import OK, finish, tell
+from .models import print_models
+from .options import make_parser
 from .progress import transfer
 
 PROGRAM = "edgel3-np install"
@@ -25,10 +26,9 @@ def _run_install(arguments):
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.list:
-        print_released()
-        return OK
+        return print_models()
     if not options.names:
-        parser.error("expected at least one NAME of a released model; --list prints the names")
+        parser.error("expected at least one NAME of a released model; `edgel3-np models` lists them")
     try:
         for name in options.names:
             released_address(name, options.url)
@@ -43,17 +43,20 @@ def _run_install(arguments):
 
 def build_parser():
     """Build the parser of the install command's options."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Download released models, check that they are the released ones, convert them, and put them where "
+    parser = make_parser(
+        PROGRAM,
+        "Download released models, check that they are the released ones, convert them, and put them where "
         "edgel3_np finds them. Prints the path of each.",
-        epilog=f"Default directory: the first of {PATH_VARIABLE}, otherwise {user_directory()}. Proxies are taken from "
+        [
+            "edgel3-np install sea-64 sparse-ft-95.45",
+            "edgel3-np install sea-64 --from ~/Downloads   # without a network",
+        ],
+        f"Default directory: the first of {PATH_VARIABLE}, otherwise {user_directory()}. Proxies are taken from "
         "https_proxy and http_proxy. A machine without h5py can use an npz that another machine converted. Exit codes: "
         "0 installed, 1 failed, 2 wrong usage, 130 interrupted.",
-        allow_abbrev=False,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a released model, such as sea-64")
-    parser.add_argument("--list", action="store_true", help="print the released models, and which are installed")
+    parser.add_argument("--list", action="store_true", help="the same as `edgel3-np models`")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--from",
@@ -62,7 +65,9 @@ def build_parser():
         help="read the released file (.h5.gz, as it is downloaded), or those in a directory, without a network",
     )
     where.add_argument("--url", metavar="BASE", help="download from this address instead of the official one")
-    parser.add_argument("--to", dest="directory", metavar="DIR", help="directory to put the models into")
+    parser.add_argument(
+        "-o", "--output-dir", "--to", dest="directory", metavar="DIR", help="directory to put the models into"
+    )
     return parser
 
 
@@ -76,12 +81,3 @@ def install_model(name, options):
     if not found or os.path.abspath(found) != str(path):
         instead = f"finds {found} first" if found else "does not look there"
         tell(PROGRAM, f'load_model("{name}") {instead}: pass the path, or set {PATH_VARIABLE}')
-
-
-def print_released():
-    """Print a line for each released model: its name, its licence, and where it is installed."""
-    installed = list_models()
-    for name, file in FILES.items():
-        path = installed.get(name)
-        state = f"{path} ({path.stat().st_size} bytes)" if path else "not installed"
-        print(f"{name:20} {LICENSES[file.family]:60} {state}")

@@ -2,20 +2,62 @@
 
 import argparse
 import re
+import sys
+import textwrap
+from difflib import get_close_matches
 
 from .._checks import check_seconds, check_whole
 from ..errors import EdgeL3Error
 from ..weights.registry import DEFAULT
 
 COMMANDS = {  # first words that name a command; with any other first word, `edgel3-np` embeds
+    "embed": "embed recordings: each becomes an npz file of embeddings",
     "bench": "time models on this machine, step by step and layer by layer",
     "info": "show versions, hardware and installed models",
     "install": "download released models and convert them",
+    "models": "list all models: rate, length, size, accuracy, what they are good for",
     "plot": "draw a recording and its embeddings",
     "similar": "find the recordings and moments of a collection that are most similar to one",
     "verify": "check that the installed models compute the right numbers",
 }
 TIME_SPAN = re.compile(r"(\d+\.?\d*)(?:-(\d+\.?\d*))?")
+WIDTH = 100  # characters of a line of help
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors come before the usage, with the option that is meant, if one is close."""
+
+    def error(self, message):
+        """Print the error and the usage, and exit with 2."""
+        for word in re.findall(r"(?<=\s)--?\w[\w-]*", message) if message.startswith("unrecognized") else ():
+            message += self._meant(word)
+        sys.stderr.write(f"{self.prog}: error: {message}\n{self.format_usage()}")
+        sys.exit(2)
+
+    def _meant(self, word):
+        close = get_close_matches(word, self._option_string_actions, 1)
+        return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def make_parser(program, description, examples, notes):
+    """Return the parser of a command: it has no abbreviations, and its help ends with examples and notes.
+
+    Parameters
+    ----------
+    program, description : str
+    examples : list of str
+        Command lines, with what they do behind two spaces and `#`.
+    notes : str
+        Exit codes, and what else there is to know.
+    """
+    epilog = "\n".join(["examples:", *(f"  {line}" for line in examples), "", textwrap.fill(notes, WIDTH)])
+    return Parser(
+        prog=program,
+        description=textwrap.fill(description, WIDTH),
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def whole_number(low=1, high=None):

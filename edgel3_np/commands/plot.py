@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import warnings
 
+from .._files import printable
+from ..collections.results import read_provenance, recording_of
 from ..errors import EdgeL3Error, EdgeL3Warning
 from ..model import load_model
 from ..pipeline import framing_for
 from ..plotting.figure import check_format, import_matplotlib, plot_recording, save
 from ..weights.registry import DEFAULT
-from .ending import OK, finish, tell, wrong_usage
-from .options import add_embedding_options
+from .ending import OK, UsageError, finish, tell, wrong_usage
+from .options import add_embedding_options, make_parser
 
 PROGRAM = "edgel3-np plot"
 
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_plot(arguments):
     options = build_parser().parse_args(arguments)
+    _check_not_embeddings(options.file)
     output = options.output or f"{options.file}.png"
     with wrong_usage():
         check_format(output)
@@ -49,14 +51,25 @@ def _run_plot(arguments):
     return OK
 
 
+def _check_not_embeddings(path):
+    """Raise `UsageError` if a file holds embeddings; say which recording they are of."""
+    provenance = read_provenance(path) if path.lower().endswith(".npz") else None
+    if provenance is not None:
+        recording = recording_of(provenance) or "unknown"
+        raise UsageError(f"{path}: expected a recording, found embeddings; plot {printable(recording)}")
+
+
 def build_parser():
     """Build the parser of the plot command's options."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Draw a recording: waveform, spectrogram, embeddings, and how similar any two moments are.",
-        epilog="Exit codes: 0 drawn, 1 the recording cannot be read or the picture cannot be written, 2 wrong usage, "
+    parser = make_parser(
+        PROGRAM,
+        "Draw a recording: waveform, spectrogram, embeddings, and how similar any two moments are.",
+        [
+            "edgel3-np plot bark.wav                   # writes bark.wav.png",
+            "edgel3-np plot bark.wav -o bark.svg -t 0.5",
+        ],
+        "Exit codes: 0 drawn, 1 the recording cannot be read or the picture cannot be written, 2 wrong usage, "
         "no such model or no matplotlib, 130 interrupted.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("file", metavar="FILE", help="audio file")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import warnings
 
 from .._files import printable
+from ..collections.clips import write_clip
 from ..collections.search import similar
-from ..errors import EdgeL3Warning
+from ..errors import EdgeL3Error, EdgeL3Warning
 from .ending import FAILED, OK, describe, finish, tell, wrong_usage
-from .options import time_span, whole_number
+from .options import make_parser, time_span, whole_number
 
 PROGRAM = "edgel3-np similar"
 
@@ -39,20 +39,31 @@ def _run_similar(arguments):
             model=options.model,
             on_problem=report,
         )
-    print_hits(hits, options.json)
+    clips = [None] * len(hits)
+    if options.clips is not None:
+        for number, hit in enumerate(hits):
+            try:
+                clips[number] = write_clip(hit, options.clips, number + 1)
+            except EdgeL3Error as error:
+                problems.append(error)
+                tell(PROGRAM, f"no clip: {describe(error)}")
+    print_hits(hits, options.json, options.moments, clips)
     return FAILED if problems else OK
 
 
 def build_parser():
     """Build the parser of the similar command's options."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Find the recordings of a collection of embeddings that are most similar to one. Prints the score "
+    parser = make_parser(
+        PROGRAM,
+        "Find the recordings of a collection of embeddings that are most similar to one. Prints the score "
         "(cosine of the mean embeddings), moment (cosine at the most similar moment), the time of that moment in "
-        "seconds, and the file.",
-        epilog="Exit codes: 0 done, 1 the query or a file of the collection cannot be read, 2 wrong usage or no such "
+        "seconds, and the recording.",
+        [
+            "edgel3-np similar bark.wav embeddings/              # recordings like bark.wav",
+            "edgel3-np similar walk.npz embeddings/ --at 7-9 --moments   # moments like seconds 7 to 9",
+        ],
+        "Exit codes: 0 done, 1 the query or a file of the collection cannot be read, 2 wrong usage or no such "
         "model, 130 interrupted.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("query", metavar="QUERY", help="audio file, or npz of embeddings")
@@ -61,14 +72,22 @@ def build_parser():
     add("--at", type=time_span, metavar="S[-E]", help="take only second S of the query, or seconds S to E")
     add("--moments", action="store_true", help="rank moments, at least a second apart, instead of recordings")
     add("-m", "--model", metavar="NAME|PATH", help="model to embed the query with (default: the collection's)")
+    add("--clips", metavar="DIR", help="write the second of each hit as a WAV file into this directory")
     add("--json", action="store_true", help="print a line of JSON for each hit")
     return parser
 
 
-def print_hits(hits, as_json):
+def print_hits(hits, as_json, moments, clips):
     """Print a table of hits, or a line of JSON for each."""
     if not as_json:
-        print("  score  moment      time  file")
-    for hit in hits:
-        line = f"{hit.score:7.4f} {hit.moment:7.4f} {hit.time:7.2f} s  {printable(hit.path)}"
-        print(json.dumps(hit._asdict()) if as_json else line)
+        print("  score      time  recording" if moments else "  score  moment      time  recording")
+    for hit, clip in zip(hits, clips):
+        moment = "" if moments else f"{hit.moment:7.4f} "
+        line = f"{hit.score:7.4f} {moment}{hit.time:7.2f} s  {printable(hit.recording or hit.path)}"
+        print(json.dumps(_as_json(hit, clip)) if as_json else line)
+
+
+def _as_json(hit, clip):
+    """Return a hit for JSON, without digits that mean nothing; with the path of its clip, if there is one."""
+    numbers = {key: round(getattr(hit, key), 6) for key in ("score", "moment", "time")}
+    return {**hit._asdict(), **numbers, **({} if clip is None else {"clip": clip})}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-
 from ..diagnostics.checks import check_model
 from ..weights.locate import find_model, list_models
 from .ending import FAILED, OK, finish, tell, wrong_usage
+from .options import make_parser
 
 PROGRAM = "edgel3-np verify"
 
@@ -17,12 +16,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_verify(arguments):
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Check models on this machine: that their files are whole, that their numbers are right, and that "
+    parser = make_parser(
+        PROGRAM,
+        "Check models on this machine: that their files are whole, that their numbers are right, and that "
         "the same sound gives the same bytes on any number of threads and in a stream.",
-        epilog="Exit codes: 0 all checks pass, 1 a check fails or no model is installed, 2 no such model, 130 "
-        "interrupted.",
+        ["edgel3-np verify", "edgel3-np verify pico-64 my-weights.npz"],
+        "Exit codes: 0 all checks pass, 1 a check fails or no model is installed, 2 no such model, 130 interrupted.",
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help="name or path (default: all installed models)")
     options = parser.parse_args(arguments)

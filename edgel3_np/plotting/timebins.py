@@ -98,7 +98,7 @@ class SignalBins:
 
     def __init__(self, network):
         self.frontend, self.bands, self.stats = network.frontend, network.bands, SignalStats()
-        self.remarks, self.notice = self.stats.remarks, self.stats.notice
+        self.remarks, self.notice, self.arrive = self.stats.remarks, self.stats.notice, self.stats.arrive
         self.lowest, self.highest = TimeBins(np.minimum, np.inf), TimeBins(np.maximum, -np.inf)
         self.level = TimeBins(np.add, 0.0)
 

@@ -25,6 +25,21 @@ CITATIONS = {
 }
 
 
+ACCURACIES = {  # per cent: ESC-50, UrbanSound8K; Kumari et al., PAISE 2019, and Srivastava et al., ICASSP 2021
+    "sparse-ft-95.45": (72.6, 74.4),
+    "sea-64": (44.0, 64.8),
+    "sea-128": (49.8, 67.3),
+    "sea-256": (51.2, 65.5),
+    "sea-512": (61.3, 70.7),
+}
+GOOD_FOR = {  # by family, and the model that comes with the package
+    "pico-64": "urban, everyday, up to 4 kHz",
+    "sea": "urban sound, up to 4 kHz",
+    "sparse": "urban sound, animals, birds",
+    "openl3": "everyday sound, birds, music",
+}
+
+
 class OfficialFile(NamedTuple):
     """The official file of the weights of a released model."""
 

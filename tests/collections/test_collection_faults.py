@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import edgel3_np
-from edgel3_np import embed_files
+from edgel3_np import iter_files
 from edgel3_np.commands.main import main
 
 posix = pytest.mark.skipif(os.name != "posix", reason="only POSIX has signals, limits and FIFOs")
@@ -105,7 +105,7 @@ def test_killed_in_the_middle_then_resumed(sounds, tmp_path, small_npz, small_mo
 @posix
 def test_a_worker_that_is_killed(sounds, tmp_path, small_npz):
     """Other workers do the job of the killed worker, and the jobs that are lost with it."""
-    reports = embed_files(sounds, tmp_path / "out", model=small_npz, jobs=2)
+    reports = iter_files(sounds, tmp_path / "out", model=small_npz, jobs=2)
     done = [next(reports)]
     os.kill(active_children()[0].pid, signal.SIGKILL)
     done += reports
@@ -128,7 +128,7 @@ def test_a_recording_that_kills_every_worker(sounds, tmp_path, small_npz):
         "    return real(job)\n"
         "jobs._embed_file = deadly\n"
         "multiprocessing.set_start_method('fork')\n"  # so that workers inherit the change
-        "for report in edgel3_np.embed_files(sys.argv[1], sys.argv[2], model=sys.argv[3], jobs=2):\n"
+        "for report in edgel3_np.iter_files(sys.argv[1], sys.argv[2], model=sys.argv[3], jobs=2):\n"
         "    print(os.path.basename(report.input), report.status, report.kind)\n"
     )
     command = [sys.executable, "-c", code, sounds, tmp_path / "out", small_npz]
@@ -201,14 +201,14 @@ def test_without_permission(small_npz, sweep):
         code = (
             "import os, sys, edgel3_np\n"
             "model, sounds, out = sys.argv[1:]\n"
-            "embed_files = edgel3_np.embed_files\n"
+            "iter_files = edgel3_np.iter_files\n"
             "edgel3_np.embed(os.path.join(sounds, 'b.wav'), model=model)\n"  # makes all imports while they are allowed
             "if os.geteuid() == 0:\n"
             "    try:\n"
             "        os.setuid(65534)\n"
             "    except OSError:\n"
             "        sys.exit(77)\n"
-            "for report in embed_files(sounds, out, model=model):\n"
+            "for report in iter_files(sounds, out, model=model):\n"
             "    print(os.path.basename(report.input), report.kind)\n"
         )
         model = Path(directory, "model.npz")  # every user may read this directory
@@ -233,7 +233,7 @@ def test_special_files_are_refused_at_once(tmp_path, small_npz):
     listener = socket.socket(socket.AF_UNIX)
     os.chdir(sounds), listener.bind("socket.wav"), os.chdir("/")
     with listener:
-        reports = list(embed_files([sounds, "/dev/null"], tmp_path / "out", model=small_npz))
+        reports = list(iter_files([sounds, "/dev/null"], tmp_path / "out", model=small_npz))
     assert [report.kind for report in reports] == ["unreadable"] * 5
 
 
@@ -245,7 +245,7 @@ def test_links_in_the_output_directory_are_not_followed(sounds, tmp_path, small_
     soundfile.write(sounds / "sub" / "s.wav", sweep, 8000)
     (out / "sub").symlink_to(outside)
     (out / "00.npz").symlink_to(outside / "precious")
-    reports = {os.path.basename(report.input): report for report in embed_files(sounds, out, model=small_npz)}
+    reports = {os.path.basename(report.input): report for report in iter_files(sounds, out, model=small_npz)}
     assert reports["s.wav"].kind == "output" and "link" in reports["s.wav"].reason
     assert reports["00.wav"].status == "done" and not (out / "00.npz").is_symlink()
     assert os.listdir(outside) == ["precious"] and (outside / "precious").read_text() == "mine"
@@ -275,7 +275,7 @@ def test_a_hundred_thousand_recordings(tmp_path, small_npz):
     sounds.mkdir()
     for i in range(100_000):
         open(sounds / f"{i}.wav", "wb").close()
-    reports = list(embed_files(sounds, tmp_path / "out", model=small_npz, shard=(1, 1000)))
+    reports = list(iter_files(sounds, tmp_path / "out", model=small_npz, shard=(1, 1000)))
     assert 50 < len(reports) < 200 and {report.kind for report in reports} == {"not audio"}
 
 
@@ -286,9 +286,9 @@ def test_two_runs_at_once(sounds, tmp_path, small_npz):
     for program in programs:
         _, err = program.communicate(timeout=200)
         assert program.returncode == 0, err
-    assert {report.status for report in embed_files(sounds, alone, model=small_npz, hop_size=0.1)} == {"done"}
+    assert {report.status for report in iter_files(sounds, alone, model=small_npz, hop_size=0.1)} == {"done"}
     assert results(out) == results(alone)
-    assert {report.status for report in embed_files(sounds, out, model=small_npz, hop_size=0.1)} == {"skipped"}
+    assert {report.status for report in iter_files(sounds, out, model=small_npz, hop_size=0.1)} == {"skipped"}
 
 
 CLUSTERS = {
@@ -321,7 +321,7 @@ def test_executors_of_other_packages(sounds, tmp_path, small_npz, name):
         "import os, signal, sys, edgel3_np\n"
         f"sounds, out, model = sys.argv[1:]; count = {COUNT}\n"
         "def run(executor, out, **options):\n"
-        "    return edgel3_np.embed_files(sounds, out, model=model, hop_size=0.1, executor=executor, **options)\n"
+        "    return edgel3_np.iter_files(sounds, out, model=model, hop_size=0.1, executor=executor, **options)\n"
         "def work(executor):\n"
         "    assert [report.status for report in run(executor, out)] == ['done'] * count\n"
         "def again(executor, pid):\n"
@@ -336,7 +336,7 @@ def test_executors_of_other_packages(sounds, tmp_path, small_npz, name):
     command = [sys.executable, program, sounds, tmp_path / "out", small_npz]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=200, cwd=tmp_path)
     assert ran.returncode == 0 and "done" in ran.stdout, ran.stderr
-    reports = list(embed_files(sounds, tmp_path / "out2", model=small_npz, hop_size=0.1))
+    reports = list(iter_files(sounds, tmp_path / "out2", model=small_npz, hop_size=0.1))
     assert {report.status for report in reports} <= {"done", "skipped"} and len(reports) == COUNT
-    list(embed_files(sounds, tmp_path / "alone", model=small_npz, hop_size=0.1))
+    list(iter_files(sounds, tmp_path / "alone", model=small_npz, hop_size=0.1))
     assert results(tmp_path / "out") == results(tmp_path / "out2") == results(tmp_path / "alone")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgel3_np import EdgeL3Error, embed_files
+from edgel3_np import EdgeL3Error, iter_files
 from edgel3_np.collections import jobs, results
 from edgel3_np.collections.results import read_provenance
 
@@ -29,7 +29,7 @@ def sounds(tmp_path, sweep):
 
 def run(sounds, out, small_npz, **options):
     """Embed a collection; return the reports by the path of the recording relative to it."""
-    reports = embed_files(sounds, out, model=small_npz, hop_size=0.5, **options)
+    reports = iter_files(sounds, out, model=small_npz, hop_size=0.5, **options)
     return {os.path.relpath(report.input, sounds): report for report in reports}
 
 
@@ -53,7 +53,7 @@ def test_outputs_are_what_embed_gives(sounds, tmp_path, small_npz, small_model):
         with np.load(report.output) as archive:
             assert archive["embedding"].tobytes() == result.embedding.tobytes()
             assert archive["timestamps"].tobytes() == result.timestamps.tobytes()
-            assert json.loads(str(archive["provenance"]))["input"]["name"] == name
+            assert json.loads(archive["provenance"].item())["input"]["name"] == name
         assert (report.status, report.windows) == ("done", len(result.embedding))
         assert report.seconds == 17003 / 8000 and report.elapsed > 0 and report.kind is report.reason is None
 
@@ -136,7 +136,7 @@ def test_an_executor_that_breaks_is_reported_and_a_rerun_finishes(sounds, tmp_pa
 
 def test_closing_early_cancels_jobs_that_have_not_started(sounds, tmp_path, small_npz):
     with ThreadPoolExecutor(1) as executor:
-        reports = embed_files(sounds, tmp_path / "out", model=small_npz, executor=executor)
+        reports = iter_files(sounds, tmp_path / "out", model=small_npz, executor=executor)
         next(reports)
         reports.close()
     assert 1 <= len(contents(tmp_path / "out")) <= 3
@@ -274,7 +274,7 @@ def test_directories_that_cannot_be_listed_are_reported(sounds, tmp_path, small_
 )
 def test_wrong_options_are_refused_before_anything_is_written(sounds, tmp_path, small_npz, options, message):
     with pytest.raises(EdgeL3Error, match=message):
-        embed_files(sounds, tmp_path / "out", **{"model": small_npz, **options})
+        iter_files(sounds, tmp_path / "out", **{"model": small_npz, **options})
     assert not (tmp_path / "out").exists()
 
 

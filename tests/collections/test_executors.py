@@ -20,7 +20,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="only POSIX has signals")
 
 def make_jobs(count):
     """Return an iterator of jobs whose inputs are "0", "1", ..."""
-    return iter([Job(str(i), f"{i}.npz", "/", str(i), "m", "0", None, 0.1, True, 1, True) for i in range(count)])
+    return iter([Job(str(i), f"{i}.npz", "/", "/", str(i), "m", "0", None, 0.1, True, 1, True) for i in range(count)])
 
 
 def done(job):

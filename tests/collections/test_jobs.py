@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgel3_np import iter_files
 from edgel3_np.collections import jobs
 from edgel3_np.collections.embed import find_jobs
 from edgel3_np.collections.jobs import Job, Report, embed_file, failed
@@ -29,6 +30,7 @@ def test_a_job_is_plain_data(job, tmp_path, small_model, small_npz):
         input=str(tmp_path / "sounds" / "sub" / "a.wav"),
         output=str(tmp_path / "out" / "sub" / "a.npz"),
         root=str(tmp_path / "out"),
+        source=str(tmp_path / "sounds"),
         name="sub/a.wav",
         model=str(small_npz),
         sha256=small_model.sha256,
@@ -37,8 +39,10 @@ def test_a_job_is_plain_data(job, tmp_path, small_model, small_npz):
         center=True,
         threads=1,
         resume=True,
+        other_outputs=job.other_outputs,
     )
-    assert {type(value) for value in job} <= {str, float, bool, int, type(None)}
+    assert job.other_outputs[0] == str(tmp_path / "out" / "sub" / "a.wav.npz") and len(job.other_outputs) == 2
+    assert {type(value) for value in job} <= {str, float, bool, int, type(None), tuple}
     assert pickle.loads(pickle.dumps(job)) == job
 
 
@@ -80,8 +84,51 @@ def test_provenance_says_what_the_embeddings_were_made_from(job, small_model):
         "model": "small",
         "weights_sha256": small_model.sha256,
         "options": {"dim": 16, "hop_size": 0.5, "center": True},
-        "input": {"name": "sub/a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns},
+        "input": {"name": "sub/a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns, "root": job.source},
     }
+
+
+def test_a_collection_that_has_moved_is_not_embedded_again(job, tmp_path):
+    assert embed_file(job).status == "done"
+    (tmp_path / "sounds").rename(tmp_path / "moved")
+    moved = job._replace(input=str(tmp_path / "moved" / "sub" / "a.wav"), source=str(tmp_path / "moved"))
+    assert embed_file(moved).status == "skipped"
+
+
+def test_outputs_do_not_multiply(tmp_path, sweep, small_npz):
+    """A recording that comes beside another of its name, or goes, changes names of outputs, but leaves no doubles."""
+    sounds, out = tmp_path / "sounds", tmp_path / "out"
+    sounds.mkdir()
+
+    def names(**options):
+        reports = list(iter_files(sounds, out, model=small_npz, hop_size=0.5, **options))
+        assert all(report.status in ("done", "skipped") for report in reports)
+        done = sorted(os.path.basename(report.input) for report in reports if report.status == "done")
+        return done, sorted(path.name for path in out.iterdir())
+
+    soundfile.write(sounds / "x.wav", sweep, 8000)
+    assert names() == (["x.wav"], ["x.npz"])
+    soundfile.write(sounds / "x.flac", -sweep, 8000)
+    assert names() == (["x.flac"], ["x.flac.npz", "x.wav.npz"])
+    assert names() == ([], ["x.flac.npz", "x.wav.npz"])
+    soundfile.write(sounds / "x.wav", sweep[:9000], 8000)  # changed
+    (sounds / "x.flac").unlink()
+    assert names() == (["x.wav"], ["x.flac.npz", "x.npz"])  # x.flac's embeddings are still its own
+    (out / "x.wav.npz").write_bytes(b"not ours")
+    assert names() == ([], ["x.flac.npz", "x.npz", "x.wav.npz"])
+
+
+def test_another_recordings_output_is_left_alone(tmp_path, sweep, small_npz):
+    """Two folders have a recording of the same name; only one of them was embedded at first."""
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "x.wav", sweep if folder == "a" else -sweep, 8000)
+    list(iter_files(tmp_path / "a", tmp_path / "out", model=small_npz))
+    first = (tmp_path / "out" / "x.npz").read_bytes()
+    done = {report.status for report in iter_files([tmp_path / "b", tmp_path / "a"], tmp_path / "out", model=small_npz)}
+    assert done == {"done", "skipped"}
+    contents = [path.read_bytes() for path in (tmp_path / "out").iterdir()]
+    assert len(contents) == 2 and first in contents
 
 
 def test_reasons_of_failures_name_the_file(job, monkeypatch):

@@ -144,7 +144,7 @@ def recordings(small_npz, sweep, tmp_path):
     for name, signal in (("sweep", sweep), ("noise", rng.standard_normal(16000) / 9), ("back", sweep[::-1])):
         soundfile.write(tmp_path / f"{name}.wav", signal, 8000)
     options = {"model": small_npz, "hop_size": 0.25, "center": False}
-    for report in edgel3_np.embed_files(tmp_path, tmp_path / "c", **options):
+    for report in edgel3_np.iter_files(tmp_path, tmp_path / "c", **options):
         assert report.status == "done"
     return tmp_path
 
@@ -408,7 +408,7 @@ def test_embedding_spaces():
 
 def test_fields_of_a_hit_keep_their_names_and_order():
     """The command prints them as JSON."""
-    assert Hit._fields == ("score", "moment", "time", "path")
+    assert Hit._fields == ("score", "moment", "time", "path", "recording")
 
 
 def test_true_is_no_contract():

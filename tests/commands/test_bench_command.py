@@ -19,7 +19,7 @@ def run(capsys, *arguments):
 
 
 def test_json(small_npz, sweep, tmp_path, capsys):
-    soundfile.write(tmp_path / "a.wav", np.tile(sweep, 4), 44100)
+    soundfile.write(tmp_path / "a.wav", np.repeat(sweep, 4), 44100)
     arguments = ("-m", small_npz, "-r", 1, "--threads", "1,2", "-a", tmp_path / "a.wav", "--json")
     code, out, _ = run(capsys, *arguments)
     assert code == 0
@@ -124,8 +124,6 @@ def test_errors(capsys):
         (["-r", "0"], "argument -r/--repeats: expected a whole number from 1 to 256, found '0'"),
         (["-r", "1.5"], "expected a whole number from 1 to 256, found '1.5'"),
         (["--threads", "1,x"], "argument --threads: expected a whole number from 1 to 256, found 'x'"),
-        (["-t", "1,x"], "argument -t: expected a whole number from 1 to 256, found 'x'"),
-        (["-t", "0"], "argument -t: expected a whole number from 1 to 256, found '0'"),
         (["--json", "--md"], "not allowed with"),
         (["--all", "-m", "a"], "not allowed with"),
     ):
@@ -137,15 +135,6 @@ def test_errors(capsys):
 def test_a_sound_file_that_cannot_be_read(small_npz, tmp_path, capsys):
     code, out, messages = run(capsys, "-m", small_npz, "-r", 1, "-a", tmp_path / "none.wav")
     assert code == 2 and out == "" and "edgel3-np bench: " in messages and "No such file" in messages
-
-
-def test_t_is_a_hidden_name_of_threads(capsys):
-    """It stays for one more release; in all other commands, -t is the hop."""
-    parser = bench.build_parser()
-    for flag in ("-t", "--threads"):
-        assert parser.parse_args([flag, "1,2"]).threads == [1, 2]
-    assert parser.parse_args([]).threads is None
-    assert "--threads N,N..." in parser.format_help() and "-t " not in parser.format_help()
 
 
 def test_an_interruption(monkeypatch, capsys):

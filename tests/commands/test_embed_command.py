@@ -42,10 +42,10 @@ def test_a_file_is_embedded_next_to_itself(sounds, small_npz, small_model, capsy
     with np.load(sounds / "a.npz", allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["embedding"], expected.embedding)
         np.testing.assert_array_equal(archive["timestamps"], expected.timestamps)
-        provenance = json.loads(str(archive["provenance"]))
+        provenance = json.loads(archive["provenance"].item())
     info = (sounds / "a.wav").stat()
     assert provenance == {
-        "input": {"name": "a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns},
+        "input": {"name": "a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns, "root": str(sounds)},
         "model": "small",
         "weights_sha256": small_model.sha256,
         "version": edgel3_np.__version__,
@@ -62,15 +62,30 @@ def test_options(sounds, small_npz, small_model, capsys):
     expected = small_model.embed(sounds / "a.wav", hop_size=0.5, center=False)
     with np.load(sounds / "out" / "new" / "a_small.npz") as archive:
         np.testing.assert_array_equal(archive["embedding"], expected.embedding)
-        assert json.loads(str(archive["provenance"]))["options"] == {"dim": 16, "hop_size": 0.5, "center": False}
+        assert json.loads(archive["provenance"].item())["options"] == {"dim": 16, "hop_size": 0.5, "center": False}
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
 
 
 def test_a_directory_gives_its_audio_files_only(sounds, small_npz):
-    assert embed.main([str(sounds), "-m", str(small_npz), "-q"]) == ending.OK
+    assert embed.main([str(sounds), "-m", str(small_npz), "-q", "--no-recursive"]) == ending.OK
     assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.npz", "b.npz"]
     assert not list((sounds / "deeper").glob("*.npz"))
+    assert embed.main([str(sounds), "-m", str(small_npz), "-q"]) == ending.OK
+    assert [path.name for path in (sounds / "deeper").glob("*.npz")] == ["c.npz"]
+
+
+def test_a_directory_without_recordings_says_what_there_is(tmp_path, sweep, small_npz, capsys):
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "b.txt").touch()
+    (tmp_path / "below").mkdir()
+    soundfile.write(tmp_path / "below" / "c.wav", sweep, 8000)
+    assert embed.main([str(tmp_path), "-m", str(small_npz), "--no-recursive"]) == ending.NO_INPUTS
+    err = capsys.readouterr().err
+    assert "found 2 .txt, 1 .wav, 1 folder; leave out --no-recursive" in err
+    (tmp_path / "nothing").mkdir()
+    assert embed.main([str(tmp_path / "nothing"), "-m", str(small_npz)]) == ending.NO_INPUTS
+    assert "found nothing" in capsys.readouterr().err
 
 
 def test_one_bad_file_is_reported_and_the_rest_done(sounds, small_npz, capsys):
@@ -79,7 +94,7 @@ def test_one_bad_file_is_reported_and_the_rest_done(sounds, small_npz, capsys):
     assert embed.main([str(sounds), "-m", str(small_npz)]) == ending.FAILED
     err = capsys.readouterr().err
     assert "aa.wav" in err and "libsndfile" in err and "ab.wav: audio: expected at least one sample" in err
-    assert "4 files: 2 done, 0 skipped, 2 failed" in err and "failures: 1 not audio, 1 empty" in err
+    assert "5 files: 3 done, 0 skipped, 2 failed" in err and "failures: 1 not audio, 1 empty" in err
     assert sorted(path.name for path in sounds.glob("*.npz")) == ["a.npz", "b.npz"]
     assert not list(sounds.glob(".*"))
 
@@ -104,16 +119,21 @@ def test_json_manifest_and_resume(sounds, tmp_path, small_npz, capsys):
     assert embed.main(arguments) == ending.FAILED
     out, err = capsys.readouterr()
     reports = [json.loads(line) for line in out.splitlines()]
-    assert [report["status"] for report in reports] == ["done", "done", "failed"]
+    assert [report["status"] for report in reports] == ["done", "done", "failed", "done"]
     assert reports[0]["windows"] == len(np.load(sounds / "a.npz")["embedding"]) and reports[2]["kind"] == "not audio"
     assert reports[0]["seconds"] == 17003 / 8000
     assert "failures: 1 not audio" in err
     assert embed.main([*arguments, "--no-progress"]) == ending.FAILED
     again = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
-    assert again == ["skipped", "skipped", "failed"]
+    assert again == ["skipped", "skipped", "failed", "skipped"]
     assert embed.main([*arguments, "--no-resume"]) == ending.FAILED
-    assert [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()] == ["done", "done", "failed"]
-    assert len([json.loads(line) for line in manifest.read_text().splitlines()]) == 9
+    assert [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()] == [
+        "done",
+        "done",
+        "failed",
+        "done",
+    ]
+    assert len([json.loads(line) for line in manifest.read_text().splitlines()]) == 12
 
 
 def test_strict_stops_at_the_first_failure(sounds, small_npz, capsys):
@@ -137,11 +157,11 @@ def test_progress_is_shown_if_asked_for(sounds, small_npz, capsys, monkeypatch):
     pytest.importorskip("tqdm")
     arguments = [str(sounds), "-m", str(small_npz)]
     assert embed.main([*arguments, "--progress"]) == ending.OK
-    assert "2/2" in capsys.readouterr().err
+    assert "3/3" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "tqdm", None)
     monkeypatch.setattr("edgel3_np.commands.progress.EVERY", 0.0)
     assert embed.main([*arguments, "--progress"]) == ending.OK
-    assert "1 of 2 files" in capsys.readouterr().err
+    assert "1 of 3 files" in capsys.readouterr().err
     assert embed.main([*arguments, "--progress", "-q"]) == ending.OK
     assert capsys.readouterr().err == ""
 
@@ -286,7 +306,7 @@ def test_list_models(small_npz, monkeypatch, capsys):
     monkeypatch.setenv(PATH_VARIABLE, str(small_npz.parent))
     assert embed.main(["--list-models"]) == ending.OK
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("small"))
-    assert "8000 Hz" in line and "16-d" in line and str(small_npz) in line
+    assert line.split()[1:6] == ["8", "kHz", "16", "29", "kB"] and str(small_npz) in line
 
 
 def test_list_models_is_a_hidden_option():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ LACKING = {  # each command, and a part of the package that it needs
     "bench": "diagnostics",
     "info": "diagnostics",
     "install": "released",
+    "models": "diagnostics",
     "plot": "plotting",
     "similar": "collections",
     "verify": "diagnostics",
@@ -40,13 +40,55 @@ def test_a_first_word_names_a_command(name, capsys):
 
 
 def test_without_the_name_of_a_command_it_is_the_embed_command(capsys):
-    for arguments in (["--help"], ["-h", "plot"], ["./plot", "--help"]):
+    for arguments in (["./plot", "--help"], ["--model", "x", "-h"], ["embed", "--help"]):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 0
         out = capsys.readouterr().out
-        assert out.startswith("usage: edgel3-np [-h]") and "INPUT" in out
-        assert all(f"`edgel3-np {name}`: " in re.sub(r"\s+", " ", out) for name in options.COMMANDS)
+        assert out.startswith("usage: edgel3-np embed [-h]") and "INPUT" in out
+
+
+def test_the_overview(capsys):
+    for arguments in (["--help"], ["-h", "plot"]):
+        assert main(arguments) == ending.OK
+        out = capsys.readouterr().out
+        assert out.startswith("usage: edgel3-np COMMAND ...")
+        assert all(f"  {name} " in out and purpose in out for name, purpose in options.COMMANDS.items())
+    assert main([]) == ending.USAGE
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("edgel3-np: error: expected a command, or the path of a recording\nusage: ")
+
+
+@pytest.mark.parametrize("typed, meant", [("similiar", "similar"), ("plott", "plot"), ("instal", "install")])
+def test_a_command_that_is_misspelt(typed, meant, capsys, tmp_path, monkeypatch):
+    assert main([typed, "a.wav"]) == ending.USAGE
+    assert capsys.readouterr().err == (
+        f"edgel3-np: error: expected a command or the path of a recording, found '{typed}'; did you mean \"{meant}\"?\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / typed).mkdir()  # a path of that name is no mistake
+    assert main([typed]) == ending.NO_INPUTS
+    assert f"no audio files in {typed}" in capsys.readouterr().err
+
+
+def test_errors_come_before_the_usage_and_name_the_option_that_is_meant(capsys):
+    for arguments, message in (
+        (["plot", "a.wav", "--hopsize", "3"], 'unrecognized arguments: --hopsize 3; did you mean "--hop-size"?'),
+        (["embed", "a.wav", "--recursiv"], 'unrecognized arguments: --recursiv; did you mean "--recursive"?'),
+        (["similar", "a.wav", "b", "--zzz"], "unrecognized arguments: --zzz"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        first, second = capsys.readouterr().err.splitlines()[:2]
+        assert stopped.value.code == ending.USAGE
+        assert first == f"edgel3-np {arguments[0]}: error: {message}" and second.startswith("usage: ")
+
+
+@pytest.mark.parametrize("name", options.COMMANDS)
+def test_help_has_examples(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert f"examples:\n  edgel3-np {'' if name == 'embed' else name}" in capsys.readouterr().out
 
 
 def test_the_arguments_of_the_process_are_the_default(monkeypatch, capsys):
@@ -64,7 +106,7 @@ def test_a_command_whose_part_is_missing_says_so(name, monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, f"edgel3_np.{part}", None)
     monkeypatch.delitem(sys.modules, f"edgel3_np.commands.{name}", raising=False)
-    assert main(["--help"] if name == "embed" else [name, "--help"]) == ending.USAGE
+    assert main([name, "--help"]) == ending.USAGE
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(
         f"edgel3-np: {name}: expected the part {part}, which is not in this copy; add it"
@@ -87,7 +129,7 @@ def test_as_a_program(tmp_path, sweep, small_npz):
     soundfile.write(sound, sweep, 8000)
     version = run_python("-m", "edgel3_np", "--version")
     assert version.returncode == 0 and edgel3_np.__version__ in version.stdout
-    assert "Exit codes" in run_python("-m", "edgel3_np", "--help").stdout
+    assert "commands, each" in run_python("-m", "edgel3_np", "--help").stdout
     done = run_python("-m", "edgel3_np", sound, "--model", small_npz)
     assert (done.returncode, done.stdout) == (0, "") and (tmp_path / "a.npz").is_file()
     assert run_python("-m", "edgel3_np").returncode == 2
@@ -99,7 +141,7 @@ def test_both_ways_to_start_the_bench(arguments, small_npz):
     assert ran.returncode == 0 and ran.stderr == f"edgel3-np bench: timing {small_npz} ...\n"
     assert [report["model"] for report in json.loads(ran.stdout)["reports"]] == ["small"]
     ran = run_python("-m", *arguments, "--json", "--md")
-    assert ran.returncode == 2 and ran.stderr.startswith("usage: edgel3-np bench ")
+    assert ran.returncode == 2 and ran.stderr.startswith("edgel3-np bench: error: ")
 
 
 def test_the_bench_can_be_called_by_its_old_name():

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from edgel3_np.collections.jobs import Report
+from edgel3_np.collections.summary import Summary
 from edgel3_np.commands import progress
-from edgel3_np.commands.progress import Totals, clock, display
+from edgel3_np.commands.progress import display
 
 
 def report(status, kind=None, windows=0, seconds=0.0, input="a.wav", incomplete=False):
@@ -28,39 +29,13 @@ def no_tqdm(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
 
 
-@pytest.mark.parametrize(
-    "seconds, text",
-    [(0, "0:00"), (0.6, "0:01"), (59.4, "0:59"), (75, "1:15"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
-)
-def test_clock(seconds, text):
-    assert clock(seconds) == text
-
-
-def test_totals(now):
-    totals = Totals()
-    assert totals.summary() == "0 files: 0 done, 0 skipped, 0 failed; 0 embeddings of 0.00 h of audio in 0:00"
-    for _ in range(2):
-        totals.add(report("done", windows=10, seconds=1800.0))
-    totals.add(report("skipped"))
-    now.time += 75
-    assert totals.count() == 3 and str(totals) == "1.00 h of audio in 1:15 (48x)"
-    assert totals.summary() == (
-        "3 files: 2 done, 1 skipped, 0 failed; 20 embeddings of 1.00 h of audio in 1:15, 48 times real time"
-    )
-    for kind in ("empty", "not audio", "not audio"):
-        totals.add(report("failed", kind))
-    assert str(totals) == "1.00 h of audio in 1:15 (48x), 3 failed"
-    assert totals.summary().startswith("6 files: 2 done, 1 skipped, 3 failed; ")
-    assert totals.summary().endswith("\nfailures: 2 not audio, 1 empty")
-
-
 @pytest.mark.parametrize("installed", [True, False])
 def test_nothing_is_shown_unless_asked_for(installed, monkeypatch, capsys):
     if not installed:
         monkeypatch.setitem(sys.modules, "tqdm", None)
     monkeypatch.setattr(progress, "EVERY", 0.0)
     with display(2, False) as (update, say):
-        update(Totals())
+        update(Summary())
         assert capsys.readouterr() == ("", "")
         say("a line")
     with progress.transfer("model", False) as update:
@@ -70,7 +45,7 @@ def test_nothing_is_shown_unless_asked_for(installed, monkeypatch, capsys):
 
 def test_a_bar(capsys):
     pytest.importorskip("tqdm")
-    totals = Totals()
+    totals = Summary()
     with display(2, True) as (update, say):
         totals.add(report("done", windows=1, seconds=36.0))
         update(totals)
@@ -78,7 +53,7 @@ def test_a_bar(capsys):
         totals.add(report("failed", "empty"))
         update(totals)
     out, err = capsys.readouterr()
-    assert out == "" and "2/2" in err and "0.01 h of audio" in err and re.search("[\r\n]a line\n", err)
+    assert out == "" and "2/2" in err and "36.0 s of audio" in err and re.search("[\r\n]a line\n", err)
 
 
 def test_the_bar_is_closed_after_an_interrupt(capsys):
@@ -89,7 +64,7 @@ def test_the_bar_is_closed_after_an_interrupt(capsys):
 
 
 def test_lines_are_printed_at_intervals(now, no_tqdm, capsys):
-    totals = Totals()
+    totals = Summary()
     with display(4, True) as (update, say):
         totals.add(report("done", seconds=36.0))
         now.time += progress.EVERY - 1
@@ -98,7 +73,7 @@ def test_lines_are_printed_at_intervals(now, no_tqdm, capsys):
         totals.add(report("done", seconds=36.0))
         now.time += 2
         update(totals)
-        assert capsys.readouterr().err == "2 of 4 files, 0.02 h of audio in 0:06 (12x), 0:06 left\n"
+        assert capsys.readouterr().err == "2 of 4 files, 72.0 s of audio in 4.0 s (18x), 4.0 s left\n"
         totals.add(report("done"))
         now.time += 1
         update(totals)
@@ -124,14 +99,3 @@ def test_a_download(bar, capsys, monkeypatch):
     with progress.transfer("sea-64", False) as update:
         update(1, 2)
     assert capsys.readouterr().err == ""
-
-
-def test_the_summary_names_what_is_incomplete_and_what_is_passed_over():
-    totals = Totals()
-    for name in ("a.m4a", "b.M4A", "c.wv"):
-        totals.add(report("passed over", input=name))
-    totals.add(report("done", incomplete=True))
-    first, passed, incomplete = totals.summary().splitlines()
-    assert "4 files: 1 done" in first
-    assert passed == "passed over: 2 .m4a, 1 .wv (libsndfile does not read them; convert them: ffmpeg -i X Y.wav)"
-    assert incomplete.startswith("incomplete: 1 ")

@@ -1,6 +1,7 @@
 """Tests of the similar command: `edgel3-np similar QUERY DIR ...`."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def recordings(small_npz, sweep, tmp_path):
     for name, signal in (("sweep", sweep), ("noise", rng.standard_normal(16000) / 9), ("back", sweep[::-1])):
         soundfile.write(tmp_path / f"{name}.wav", signal, 8000)
     options = {"model": small_npz, "hop_size": 0.25, "center": False}
-    for report in edgel3_np.embed_files(tmp_path, tmp_path / "c", **options):
+    for report in edgel3_np.iter_files(tmp_path, tmp_path / "c", **options):
         assert report.status == "done"
     return tmp_path
 
@@ -53,12 +54,43 @@ def test_hits_are_printed(collection, tmp_path, capsys):
     out, err = capsys.readouterr()
     hits = similar(query, tmp_path / "c", top=3)
     lines = out.splitlines()
-    assert err == "" and lines[0].split() == ["score", "moment", "time", "file"] and len(lines) == 4
+    assert err == "" and lines[0].split() == ["score", "moment", "time", "recording"] and len(lines) == 4
     for line, hit in zip(lines[1:], hits):
-        assert line.split() == [f"{hit.score:.4f}", f"{hit.moment:.4f}", f"{hit.time:.2f}", "s", hit.path]
+        assert line.split() == [
+            f"{hit.score:.4f}",
+            f"{hit.moment:.4f}",
+            f"{hit.time:.2f}",
+            "s",
+            hit.recording or hit.path,
+        ]
     assert main(["similar", query, str(tmp_path / "c"), "--json", "--moments", "--at", "0.1-0.3", "--top", "4"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert found == [hit._asdict() for hit in similar(query, tmp_path / "c", at=(0.1, 0.3), moments=True, top=4)]
+    expected = [hit._asdict() for hit in similar(query, tmp_path / "c", at=(0.1, 0.3), moments=True, top=4)]
+    for hit in expected:
+        hit.update({key: round(hit[key], 6) for key in ("score", "moment", "time")})
+    assert found == expected
+    assert main(["similar", query, str(tmp_path / "c"), "--moments", "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[0].split() == ["score", "time", "recording"] and len(lines[1].split()) == 4
+    )  # the score stands there once
+
+
+def test_hits_name_recordings_and_their_sound_can_be_cut(recordings, small_npz, tmp_path, capsys):
+    query, clips = str(recordings / "sweep.wav"), tmp_path / "clips"
+    arguments = ["similar", query, str(recordings / "c"), "-m", str(small_npz), "--clips", str(clips)]
+    assert main([*arguments, "--json"]) == 0
+    hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {hit["recording"] for hit in hits} == {str(recordings / "noise.wav"), str(recordings / "back.wav")}
+    for hit in hits:
+        sound, rate = soundfile.read(hit["clip"])
+        whole, _ = soundfile.read(hit["recording"])
+        start = round(hit["time"] * 8000)  # the windows of this collection begin at their times
+        assert rate == 8000 and os.path.dirname(hit["clip"]) == str(clips)
+        np.testing.assert_allclose(sound, whole[start : start + 8000], atol=1e-4)
+    (recordings / "back.wav").unlink()
+    assert main(arguments) == 1
+    assert "no clip: " in capsys.readouterr().err
 
 
 def test_exit_codes(collection, tmp_path, capsys):
