@@ -1,10 +1,12 @@
-"""Open, read and replace files safely, and show their names."""
+"""Open and read files safely, and show their names."""
 
 import os
 import stat
 from contextlib import contextmanager, suppress
 
 from .errors import EdgeL3Error
+
+_SPECIAL = "a device, pipe or socket; write it to a file first"
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def open_regular(path, expected="a file", kind="unreadable"):
         raise EdgeL3Error(f"{name}: cannot be read: {reason}", kind) from error
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise EdgeL3Error(f"{name}: expected {expected}, found a device, pipe or socket", kind)
+            raise EdgeL3Error(f"{name}: expected {expected}, found {_SPECIAL}", kind)
         yield file
 
 
@@ -54,7 +56,7 @@ def _irregular(path):
         if stat.S_ISDIR(mode):
             return "a directory"
         if not stat.S_ISREG(mode):
-            return "a device, pipe or socket"
+            return _SPECIAL
     return None
 
 
@@ -101,75 +103,7 @@ def _read_resource(resource, max_bytes):
     return content
 
 
-@contextmanager
-def atomic(path):
-    """Open a new file that replaces `path` when the block ends without an error, and leaves no trace otherwise.
-
-    Where the system has files without a name (Linux), a killed process leaves none either: a new file gets its name in
-    one step. To replace a file takes two, and a process that is killed between them leaves a hidden `.part` file.
-
-    Parameters
-    ----------
-    path : str or Path
-        In an existing directory.
-
-    Yields
-    ------
-    file : binary file
-        Temporary, in the same directory.
-    """
-    path = os.path.abspath(path)
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name[:80]}.{os.urandom(8).hex()}.part")
-    nameless = _open_nameless(directory)
-    file = nameless or open(temporary, "xb")  # noqa: SIM115 closed below; only its owner could read one of tempfile's
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            is_there = nameless and _link(file, path)
-            if nameless and not is_there:
-                _link(file, temporary)
-        if not is_there:
-            os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    with suppress(OSError), _directory(directory) as descriptor:  # some systems cannot sync a directory
-        os.fsync(descriptor)
-
-
-def _link(file, path):
-    """Give a nameless file a name, an absolute path; return False if there is a file of that name already."""
-    with _directory(os.path.dirname(path)) as descriptor:  # with a descriptor link() follows the link in /proc
-        try:
-            os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=descriptor)
-        except FileExistsError:
-            return False
-    return True
-
-
-def _open_nameless(directory):
-    """Return a new file without a name, or None where the system has none."""
-    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
-        return None
-    try:
-        return os.fdopen(os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
-    except OSError:  # the file system has none; or open() says better what is wrong
-        return None
-
-
-@contextmanager
-def _directory(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def printable(text):
-    """Return a file's name as a terminal can show it: control characters are escaped."""
+    """Return a file's name as a terminal can show it: control characters, and bytes that are no text, are escaped."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

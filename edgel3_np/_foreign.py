@@ -13,15 +13,17 @@ _MAGICS = (  # (position, bytes, name)
     (0, b"DSD ", "DSD (DSF)"),
 )
 _CONVERT = ", which libsndfile does not read; convert it, for example: ffmpeg -i X Y.wav"
+_PAGE = "a web page, as failed downloads leave it"
 _OTHERS = (
-    (0, b"\x89HDF", "an HDF5 file"),
-    (0, b"PK\3\4", "a zip file (or npz)"),
+    (0, b"\x89HDF", "an HDF5 file; weights of Keras must be converted: edgel3-np install NAME --from FILE"),
+    (0, b"PK\3\4", "a zip file (or npz), perhaps cut off or damaged"),
     (0, b"\x1f\x8b", "a gzip file"),
     (0, b"%PDF", "a PDF"),
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the file itself: run `git lfs pull`"),
-    (0, b"<!", "a web page, as failed downloads leave it"),
-    (0, b"<html", "a web page, as failed downloads leave it"),
-    (0, b"\x93NUMPY", "a NumPy array: load it and pass the array with sr="),
+    (0, b"<!", _PAGE),
+    (0, b"<html", _PAGE),
+    (0, b"<?xml", _PAGE),
+    (0, b"\x93NUMPY", "a NumPy array (npy); if it holds samples, load it and pass the array with sr="),
 )
 
 
@@ -38,8 +40,16 @@ def describe(head):
     >>> describe(b"....ftypM4A ")
     'MP4 or M4A (AAC, ALAC), which libsndfile does not read; convert it, for example: ffmpeg -i X Y.wav'
     """
-    for names, ending in ((_MAGICS, _CONVERT), (_OTHERS, "")):
-        for position, magic, name in names:
-            if head[position:].startswith(magic):
-                return name + ending
-    return "" if any(head) or not head else "zeros alone"
+    if is_foreign_audio(head):
+        return next(name for position, magic, name in _MAGICS if head[position:].startswith(magic)) + _CONVERT
+    for _, magic, name in _OTHERS:
+        if head.startswith(magic) or (name == _PAGE and head.lstrip().lower().startswith(magic)):
+            return name
+    if not head:
+        return "nothing: the file has 0 bytes"
+    return "" if any(head) else "zeros alone"
+
+
+def is_foreign_audio(head):
+    """Tell whether a file that begins so holds audio or video of a kind that libsndfile does not read."""
+    return any(head[position:].startswith(magic) for position, magic, _ in _MAGICS)

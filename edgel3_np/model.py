@@ -85,7 +85,8 @@ class Model:
         threads: int | None = None,
     ) -> Embedding:
         """Embed audio with this model, as the function `embed` does."""
-        embedding, remarks = embed_audio(self.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
+        options = {"hop_size": hop_size, "center": center, "threads": threads}
+        embedding, remarks, _ = embed_audio(self.network, audio, sr, **options)
         for remark in remarks:
             warn(remark)
         return embedding

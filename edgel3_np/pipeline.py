@@ -56,10 +56,19 @@ def embed_audio(network, audio, sr=None, *, hop_size=0.1, center=True, threads=N
     embedding : Embedding
     remarks : list of str
         What is unusual about the audio. The caller warns.
+    incomplete : bool
+        Less or more was read than the headers of the audio promise.
     """
     framing, stats = framing_for(network, hop_size, center), SignalStats()
     embedding = np.concatenate(list(embedding_batches(network, audio, sr, framing, threads, stats)))
-    return Embedding(embedding, framing.timestamps(len(embedding))), stats.remarks(framing.window, audio)
+    remarks = stats.remarks(framing.window, name_of(audio))
+    return Embedding(embedding, framing.timestamps(len(embedding))), remarks, bool(stats.missing)
+
+
+def name_of(audio):
+    """Return what messages call the audio: its path, or the name of an open file, if it has one."""
+    name = audio if isinstance(audio, (str, os.PathLike)) else getattr(audio, "name", None)
+    return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else "audio"
 
 
 def embedding_batches(network, audio, sr, framing, threads, stats):
@@ -138,18 +147,17 @@ class SignalStats:
                 self.sound, self.kept = self.sound or energy > 0.0 or bool(block.any()), self.kept + energy
             yield block
 
-    def remarks(self, window, audio=None):
-        """Return what is unusual about the whole signal: a list of texts, which name the recording if it has a path.
+    def remarks(self, window, name=""):
+        """Return what is unusual about the whole signal: a list of texts, which begin with the name, if there is one.
 
         Raises
         ------
         EdgeL3Error
             There are no samples.
         """
-        name = os.fsdecode(audio) if isinstance(audio, (str, os.PathLike)) else "audio"
         if not self.samples:
             found = "; ".join(["none: nothing to embed", *self.missing])
-            raise EdgeL3Error(f"{name}: expected at least one sample, found {found}", kind="empty")
+            raise EdgeL3Error(f"{name or 'audio'}: expected at least one sample, found {found}", kind="empty")
         remarks = self.missing + self.others
         if self.samples < window:
             remarks.append(f"{self.samples / window:.3f} s are shorter than a window of 1 s; zeros were added")
@@ -159,4 +167,4 @@ class SignalStats:
         if before - after > max(UNHEARD * before, AUDIBLE):
             above = f"{1 - after / before:.0%} of its energy lies above {window / 2000:g} kHz"
             remarks.append(f"{above}, which this model does not hear; choose one of a higher rate")
-        return [f"{name}: {remark}" for remark in remarks]
+        return [f"{name}: {remark}" if name else remark for remark in remarks]

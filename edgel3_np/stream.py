@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .audio.samples import check_samples, check_sr, to_mono
+from .audio.samples import check_samples, check_sr, scale_remark, to_mono, wide_peak
 from .errors import EdgeL3Error, warn
 from .model import Model, as_model
 from .network.forward import Workspace
@@ -73,7 +73,7 @@ class Stream:
         self._framing = framing._replace(batch=min(framing.batch, self._network.microbatch))
         self._queue: deque[NDArray[Any]] = deque()
         self._work, self._stats = Workspace(self._network, self._framing.batch), SignalStats()
-        self._fed, self._given, self._ended, self._failed = 0, 0, False, False
+        self._fed, self._given, self._ended, self._failed, self._channels, self._peak = 0, 0, False, False, None, 0
         self._batches = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._stats)
 
     def feed(self, block: NDArray[Any]) -> Embedding:
@@ -128,13 +128,15 @@ class Stream:
         self._begin()
         if self._fed == 0:
             self._failed = False  # nothing is lost: samples may still come
-            self._stats.remarks(self._framing.window)  # raises
+            self._stats.remarks(self._framing.window, "audio")  # raises
         if self._ended:
             result = self._result([])
         else:
             self._ended = True
             result = self._drain()
-            for remark in self._stats.remarks(self._framing.window):
+            remark = scale_remark(self._dtype, self._peak)
+            self._stats.others += [remark] if remark else []
+            for remark in self._stats.remarks(self._framing.window, "audio"):
                 warn(remark)
         self._failed = False
         return result
@@ -176,7 +178,16 @@ class Stream:
             raise EdgeL3Error("stream: expected no more samples after flush(), found some; make a new Stream")
         if not isinstance(block, np.ndarray):
             raise EdgeL3Error(f"stream: expected a NumPy array of samples, found {type(block).__name__}")
-        return to_mono(check_samples(block), self._fed, self._sr, "stream")
+        samples = check_samples(block)
+        channels = samples.shape[1]
+        if self._channels not in (None, channels):
+            raise EdgeL3Error(f"stream: expected {self._channels} channels, as before, found {channels}")
+        if self._channels is None and channels > max(2, len(samples)) and len(samples):
+            raise EdgeL3Error(f"stream: expected blocks (n, channels), found {block.shape}; pass block.T")
+        mono = to_mono(samples, self._fed, self._sr, "stream")
+        self._channels = channels
+        self._dtype, self._peak = samples.dtype, max(self._peak, wide_peak(samples))
+        return mono
 
     def _drain(self):
         """Embed the windows that are complete."""

@@ -14,7 +14,10 @@ from edgel3_np._foreign import describe
         (b"<!DOCTYPE html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\n <HTML>", "web page"),
+        (b"<?xml version='1.0'?>", "web page"),
         (bytes(64), "zeros"),
+        (b"", "0 bytes"),
     ],
 )
 def test_errors_say_what_a_file_is_and_what_to_do(tmp_path, head, words):
@@ -28,4 +31,4 @@ def test_errors_say_what_a_file_is_and_what_to_do(tmp_path, head, words):
 
 
 def test_nothing_is_said_of_what_is_not_known():
-    assert describe(b"") == describe(b"RIFF") == describe(b"something else") == ""
+    assert describe(b"RIFF") == describe(b"something else") == ""

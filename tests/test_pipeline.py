@@ -134,8 +134,8 @@ def test_threads_share_the_strips_of_a_window(sweep, threads, monkeypatch):
     network, spread, asked = plan.plan_network(factory.random_weights()), pipeline.spread, []
     monkeypatch.setattr(pipeline, "spread", lambda threads: asked.append(threads) or spread(threads))
     for n in (1000, 2500, 4000):  # one window, centred
-        found, remarks = embed_audio(network, sweep[:n], 8000, hop_size=10.0, threads=threads)
-        expected, _ = embed_audio(network, sweep[:n], 8000, hop_size=10.0, threads=1)
+        found, remarks, _ = embed_audio(network, sweep[:n], 8000, hop_size=10.0, threads=threads)
+        expected, _, _ = embed_audio(network, sweep[:n], 8000, hop_size=10.0, threads=1)
         assert len(remarks) == 1 and "shorter" in remarks[0]
         assert found.embedding.shape == (1, 16)
         assert found.embedding.tobytes() == expected.embedding.tobytes()

@@ -218,6 +218,31 @@ def test_a_second_flush_after_a_failed_one_is_an_error(small_model, sound, monke
         stream.flush()
 
 
+def test_the_first_block_decides_how_many_channels_there_are(small_model, sound):
+    with Stream(small_model, 8000) as stream:
+        with pytest.raises(EdgeL3Error, match=r"expected blocks \(n, channels\), found \(1, 30\); pass block.T"):
+            stream.feed(np.zeros((1, 30)))
+        stream.feed(np.ones((100, 6)))
+        stream.feed(np.ones((1, 6)))  # the last block of a recording may be short
+        with pytest.raises(EdgeL3Error, match="expected 6 channels, as before, found 2"):
+            stream.feed(np.ones((100, 2)))
+        stream.feed(np.ones((9000, 6)))
+        assert len(stream.flush().timestamps)
+
+
+def test_wide_integers_that_hold_16_bits_are_a_warning(small_model, sound):
+    blocks = np.array_split((3000 * sound).astype(np.int32), 7)
+    stream = Stream(small_model, 8000)
+    for block in blocks:
+        stream.feed(block)
+    with pytest.warns(EdgeL3Warning, match="pass samples.astype") as caught:
+        stream.flush()
+    assert len(caught) == 1
+    stream = Stream(small_model, 8000)
+    stream.feed((sound * 2**27).astype(np.int32))
+    stream.flush()
+
+
 def test_a_refused_block_does_not_change_the_stream(small_model, sound):
     """The whole block is checked before the stream takes any of it."""
     x, stream = sound[:20_000], Stream(small_model, 8000)

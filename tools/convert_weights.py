@@ -20,7 +20,7 @@ try:
 except ImportError:  # a checkout that has not been installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edgel3_np._files import atomic
+from edgel3_np.collections.atomic import atomic
 from edgel3_np.errors import EdgeL3Error
 from edgel3_np.features.log_mel import log_mel_spectrogram
 from edgel3_np.network.forward import Workspace, forward

@@ -45,8 +45,8 @@ NEEDS_PARTS = {  # every other part, and the parts that it imports; a command im
     "commands": ("collections",),
     "compat": ("collections",),
     "diagnostics": (),
-    "plotting": (),
-    "released": (),
+    "plotting": ("collections",),
+    "released": ("collections",),
 }
 DOORS = {  # modules at the top that only import from a part
     "collections": ("collection", "jobs", "similar"),

@@ -183,3 +183,9 @@ def _next_sync(buffer, offset):
     """Return how many bytes lie before the next place where a frame may begin."""
     found = buffer.find(b"\xff", offset + 1)
     return (found if found >= 0 else max(offset + 1, len(buffer))) - offset
+
+
+def begins_with_mpeg(head):
+    """Tell whether a file begins with two frames of MPEG audio; `head` has 8 kB of it, or all there are."""
+    first = _frame(head, 0)
+    return first is not None and _frame(head, first.length) is not None

@@ -13,7 +13,7 @@ from .._files import open_regular
 from .._foreign import describe
 from ..errors import EdgeL3Error
 from .pieces import Pieces, end_of
-from .samples import MAX_CHANNELS, check_samples, check_sr, to_mono
+from .samples import MAX_CHANNELS, check_samples, check_sr, scale_remark, to_mono, wide_peak
 from .survey import survey
 from .wav import WavFile
 
@@ -60,8 +60,9 @@ def open_audio(audio, sr=None, notice=None):
         if sr is None:
             raise EdgeL3Error("sr: expected the sampling rate in Hz of the samples given, found None; pass sr=...")
         sr = check_sr(sr)
-        if notice is not None:
-            _check_scale(samples, notice)
+        remark = scale_remark(samples.dtype, wide_peak(samples))
+        if notice is not None and remark:
+            notice(remark, False)
         yield sr, _array_blocks(samples, sr)
         return
     if isinstance(audio, (str, os.PathLike)):
@@ -87,16 +88,6 @@ def open_audio(audio, sr=None, notice=None):
             "audio: expected a path, bytes, an open binary file or a NumPy array of samples, "
             f"found {type(audio).__name__}"
         )
-
-
-def _check_scale(samples, notice):
-    """Tell if wide integers look like 16-bit samples: scaled by their full scale they are far too quiet."""
-    bits = 8 * samples.dtype.itemsize
-    if samples.dtype.kind == "i" and bits > 16 and samples.size:
-        peak = max(int(samples.max()), -int(samples.min()))
-        if 0 < peak <= 1 << 15:
-            text = f"{samples.dtype} samples are divided by 2**{bits - 1}, and the largest here is {peak}"
-            notice(f"{text}; if they are 16-bit samples, pass samples.astype(np.int16)", False)
 
 
 def _array_blocks(samples, sr):

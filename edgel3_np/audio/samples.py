@@ -38,6 +38,18 @@ def check_samples(samples):
     return samples if samples.ndim == 2 else samples[:, np.newaxis]
 
 
+def wide_peak(samples):
+    """Return the largest magnitude of signed integers of more than 16 bits; 0 of other samples."""
+    wide = samples.dtype.kind == "i" and samples.dtype.itemsize > 2 and samples.size
+    return max(int(samples.max()), -int(samples.min())) if wide else 0
+
+
+def scale_remark(dtype, peak):
+    """Return what to say of integers that look like 16-bit samples: scaled by their full scale they are too quiet."""
+    text = f"{dtype} samples are divided by 2**{8 * dtype.itemsize - 1}, and the largest here is {peak}"
+    return f"{text}; if they are 16-bit samples, pass samples.astype(np.int16)" if 0 < peak <= 1 << 15 else ""
+
+
 def to_mono(samples, start, sr, name):
     """Mix one block down to mono float64 and check it.
 

@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 
-from .._files import atomic
 from ..audio.reading import find_soundfile, open_audio
 from ..errors import EdgeL3Error
+from .atomic import atomic
 from .results import read_provenance
 
 MAX_STEM = 40  # letters of a recording's name in the name of its clip

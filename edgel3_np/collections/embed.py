@@ -251,7 +251,7 @@ def find_jobs(
     ]
     foreign = "libsndfile does not read it; convert it, for example: ffmpeg -i X Y.wav"
     problems += [Report(path, "", "passed over", None, f"{path}: {foreign}") for path in passed]
-    return len(chosen), map(job, chosen), problems
+    return len(chosen), map(job, chosen), problems if shard[0] == 1 else []  # one machine reports them
 
 
 def _check_shard(shard):

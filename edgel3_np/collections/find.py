@@ -7,6 +7,8 @@ from collections import Counter
 from unicodedata import normalize
 
 from .._files import open_regular
+from .._foreign import is_foreign_audio
+from ..audio.mpeg import begins_with_mpeg
 from ..errors import EdgeL3Error
 
 
@@ -17,6 +19,7 @@ def _endings(names):
 # File name extensions that count as audio inside directories; a file that is named directly is always taken
 SUFFIXES = _endings("wav wave bwf bw64 amb flac ogg oga opus spx mp3 mp2 mp1 mpga aif aiff aifc au snd caf w64 rf64")
 SUFFIXES |= _endings("voc sph nist ircam sf paf iff 8svx 16svx pvf avr sds")
+PROBE_BYTES = 8192  # of a file of an unknown extension
 # Of audio that libsndfile does not read
 FOREIGN = _endings("m4a m4b mp4 aac 3gp wma webm mka mkv wv ape tta mpc amr dsf dff ac3 eac3 ra rm alac mov")
 # Of other files that lie beside audio. Every other file is audio if it begins like one.
@@ -24,7 +27,9 @@ OTHERS = _endings(
     "npz npy txt csv tsv json jsonl md xml html htm pdf png jpg jpeg gif svg h5 hdf5 parquet zip gz py log ini"
 )
 OTHERS |= _endings("cfg yaml yml textgrid mat m3u cue nfo db sqlite")
-_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"ID3")
+_MAGICS = (b"fLaC", b"OggS", b"caff", b".snd", b"ID3")
+_CHUNKED = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")  # containers of sound, of pictures and of films:
+_OF_SOUND = (b"WAVE", b"AIFF", b"AIFC", b"8SVX", b"16SV")  # what they hold
 
 
 def find_files(inputs, recursive=True, suffixes=None):
@@ -74,9 +79,10 @@ def find_files(inputs, recursive=True, suffixes=None):
                 path, ending = os.path.join(directory, name), os.path.splitext(name)[1].lower()
                 if name.startswith("."):
                     continue
-                if ending in (suffixes or SUFFIXES) or (suffixes is None and _sounds(path, ending)):
+                kind = _kind_of(path, ending, suffixes)
+                if kind == "sound":
                     found.setdefault(path, os.path.relpath(path, root))
-                elif suffixes is None and ending in FOREIGN:
+                elif kind == "foreign":
                     passed.append(path)
     return found, unreadable, list(dict.fromkeys(passed))
 
@@ -118,15 +124,25 @@ def _first_time(path, seen):
     return True
 
 
-def _sounds(path, ending):
-    """Tell whether a file of an unknown extension begins like a sound file."""
-    if ending in FOREIGN or ending in OTHERS:
-        return False
+def _kind_of(path, ending, suffixes):
+    """Return what a file is: `sound`, `foreign` sound that libsndfile does not read, or nothing of interest (``).
+
+    A file of an unknown extension that cannot be read is sound: the code that opens it reports what is wrong.
+    """
+    if ending in (suffixes or SUFFIXES):
+        return "sound"
+    if suffixes is not None or ending in OTHERS:
+        return ""
+    if ending in FOREIGN:
+        return "foreign"
     try:
         with open_regular(path) as file:
-            return file.read(4).startswith(_MAGICS)
+            head = file.read(PROBE_BYTES)
     except EdgeL3Error:
-        return False
+        return "sound" if os.path.islink(path) or os.path.isfile(path) else ""
+    if head.startswith(_MAGICS) or (head.startswith(_CHUNKED) and head[8:12] in _OF_SOUND) or begins_with_mpeg(head):
+        return "sound"
+    return "foreign" if is_foreign_audio(head) else ""
 
 
 def name_outputs(found, output_dir=None, suffix=None):

@@ -130,7 +130,7 @@ def embed_file(job):
 
 def failed(job, kind, reason):
     """Return the report of a job that failed."""
-    return Report(job.input, job.output, "failed", kind, reason)
+    return Report(job.input, job.output, "failed", kind, reason, incomplete=kind == "incomplete")
 
 
 def _embed_file(job):
@@ -142,7 +142,10 @@ def _embed_file(job):
     if isinstance(before.get("input"), dict):
         before["input"].pop("root", None)  # a collection may move
     if job.resume and made_from.items() <= before.items() and not (job.strict and before.get("incomplete")):
-        return Report(job.input, job.output, "skipped", incomplete=before.get("incomplete") is True)
+        remarks = before.get("remarks")
+        remarks = tuple(map(str, remarks)) if isinstance(remarks, list) else ()
+        incomplete = before.get("incomplete") is True
+        return Report(job.input, job.output, "skipped", remarks=remarks, incomplete=incomplete)
     make_directories(os.path.dirname(job.output), job.root)
     framing, stats, remarks = framing_for(model.network, job.hop_size, job.center), SignalStats(), []
 
@@ -154,7 +157,8 @@ def _embed_file(job):
             raise EdgeL3Error(f"{job.input}: the file changed while it was read; run again", kind="changed")
         remarks.extend(stats.remarks(framing.window))  # raises if there was no sample
         if stats.missing and job.strict:
-            raise EdgeL3Error(f"{job.input}: {stats.missing[0]}", kind="incomplete")
+            refused = "strict refuses it, and nothing was written"
+            raise EdgeL3Error(f"{job.input}: {stats.missing[0]}; {refused}", kind="incomplete")
         if remarks:
             provenance.update(remarks=remarks, incomplete=bool(stats.missing))
 

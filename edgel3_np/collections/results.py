@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .._checks import check_bool, check_seconds
-from .._files import atomic, open_regular
+from .._files import open_regular
 from .._version import CONTRACT
 from ..errors import EdgeL3Error
 from ..weights.npz import MAX_HEADER_BYTES, native, npz_member, parse_header
+from .atomic import atomic
 
 SPOOL_BYTES = 1 << 23  # embeddings held in memory until their number is known; more wait in a temporary file
 CHUNK_FLOATS = 1 << 20  # numbers copied or read at a time

@@ -75,7 +75,7 @@ class Summary:
             found = ", ".join(f"{count} {ending}" for ending, count in self.passed.most_common())
             text += f"\npassed over: {found} (libsndfile does not read them; convert them: ffmpeg -i X Y.wav)"
         if self.incomplete:
-            text += f"\nincomplete: {self.incomplete} (not what their headers promise: see the warnings)"
+            text += f"\nincomplete: {self.incomplete} (they hold less or more than their headers promise)"
         if self.kinds:
             text += "\nfailures: " + ", ".join(f"{count} {kind}" for kind, count in self.kinds.most_common())
         return text

@@ -17,7 +17,7 @@ from ..collections.summary import Summary, plural
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
-from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
+from .ending import FAILED, NO_INPUTS, OK, escape_names, finish, tell, wrong_usage
 from .options import add_embedding_options, make_parser, shard, whole_number
 from .progress import display
 
@@ -45,13 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_embed(arguments):
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.list_models:
         from .models import print_models  # here: a copy may lack what it needs
 
         return print_models()
     if not options.inputs:
         parser.error("expected at least one INPUT: an audio file, or a directory of audio files")
+    if "-" in options.inputs and not os.path.lexists("-"):
+        parser.error("expected files and directories, found - (standard input); write it to a file first")
     with wrong_usage():
         count, jobs, problems = _find_jobs(options)
         manifest = open(options.manifest, "a", encoding="utf-8") if options.manifest else nullcontext()  # noqa: SIM115
@@ -109,7 +111,7 @@ def embed_collection(options, count, jobs, problems, manifest=None):
     Returns
     -------
     code : int
-        0: every file is embedded; 1: some fail.
+        0: every file is embedded; 1: some fail; 255: all are passed over.
     """
     totals = Summary()
     shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
@@ -126,7 +128,9 @@ def embed_collection(options, count, jobs, problems, manifest=None):
         raise KeyboardInterrupt(text) from interrupt
     if not options.quiet or totals.kinds:
         tell(PROGRAM, str(totals))
-    return FAILED if totals.kinds else OK
+    if totals.kinds:
+        return FAILED
+    return OK if totals.statuses["done"] + totals.statuses["skipped"] else NO_INPUTS
 
 
 def _print_report(report, options, manifest, say):
@@ -143,14 +147,8 @@ def _print_report(report, options, manifest, say):
 
 
 def _as_json(report):
-    """Return a report for JSON: names that are no text have backslash escapes, and `escaped` says so."""
-    record = report._asdict()
-    for key in ("input", "output", "reason"):
-        if record[key] is not None and not record[key].isprintable():
-            text = os.fsencode(record[key]).decode("utf-8", "backslashreplace")
-            if text != record[key]:
-                record.update({key: text, "escaped": True})
-    return record
+    """Return a report for JSON."""
+    return escape_names(report._asdict(), ("input", "output", "reason"))
 
 
 def build_parser():

@@ -90,6 +90,19 @@ def describe(error):
     return printable(str(error))
 
 
+def escape_names(record, keys):
+    """Return a record for JSON: names that are no text have backslash escapes, and `escaped` says so.
+
+    In such a name a backslash of its own stands twice, so no two names become equal.
+    """
+    for key in keys:
+        name = record[key]
+        if name is not None and any("\udc80" <= letter <= "\udcff" for letter in name):
+            text = os.fsencode(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
+            record = {**record, key: text, "escaped": True}
+    return record
+
+
 def tell(program, text):
     """Print a message on stderr."""
     print(f"{program}: {text}", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 from .._files import printable
@@ -28,6 +29,7 @@ def _run_plot(arguments):
     output = options.output or f"{options.file}.png"
     with wrong_usage():
         check_format(output)
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
         import_matplotlib()
         model = load_model(options.model or DEFAULT, options.dim)
         framing_for(model.network, options.hop_size, not options.no_centering)

@@ -9,7 +9,7 @@ from .._files import printable
 from ..collections.clips import write_clip
 from ..collections.search import similar
 from ..errors import EdgeL3Error, EdgeL3Warning
-from .ending import FAILED, OK, describe, finish, tell, wrong_usage
+from .ending import FAILED, OK, describe, escape_names, finish, tell, wrong_usage
 from .options import make_parser, time_span, whole_number
 
 PROGRAM = "edgel3-np similar"
@@ -90,4 +90,5 @@ def print_hits(hits, as_json, moments, clips):
 def _as_json(hit, clip):
     """Return a hit for JSON, without digits that mean nothing; with the path of its clip, if there is one."""
     numbers = {key: round(getattr(hit, key), 6) for key in ("score", "moment", "time")}
-    return {**hit._asdict(), **numbers, **({} if clip is None else {"clip": clip})}
+    record = {**hit._asdict(), **numbers, **({} if clip is None else {"clip": clip})}
+    return escape_names(record, ("path", "recording", *(["clip"] if clip else [])))

@@ -29,21 +29,30 @@ def embed_recording(model, audio, sr=None, *, hop_size=0.1, center=True, threads
     -------
     embedding : Embedding
     """
+    return _embed(model, audio, sr, label, hop_size=hop_size, center=center, threads=threads)[0]
+
+
+def _embed(model, audio, sr, label, **options):
+    """Embed a recording and warn; return the embedding, the remarks, and whether something is missing."""
     try:
-        embedding, remarks = embed_audio(model.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
+        embedding, remarks, incomplete = embed_audio(model.network, audio, sr, **options)
     except EdgeL3Error as error:
         if str(error).startswith(label):  # also if there is no label
             raise
         raise EdgeL3Error(f"{label}{error}", error.kind) from error
     for remark in remarks:
         warn(remark if remark.startswith(label) else f"{label}{remark}")
-    return embedding
+    return embedding, remarks, incomplete
 
 
 def embed_to_file(model, filepath, output, hop_size, center, label=""):
     """Embed a sound file into an npz, whose directory is made if missing; `label` as for `embed_recording`."""
-    embedding, timestamps = embed_recording(model, filepath, hop_size=hop_size, center=center, label=label)
+    (embedding, timestamps), remarks, incomplete = _embed(
+        model, filepath, None, label, hop_size=hop_size, center=center
+    )
     provenance = {"model": model.name, "version": __version__, **fingerprint(model, hop_size, center)}
+    if remarks:
+        provenance.update(remarks=remarks, incomplete=incomplete)
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     save_embedding(output, [embedding], lambda count, first: timestamps[first : first + count], provenance)
 

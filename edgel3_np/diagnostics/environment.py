@@ -46,8 +46,10 @@ def _cpu_name():
 def _version(name, attribute="__version__"):
     try:
         return str(getattr(import_module(name), attribute))
-    except (ImportError, OSError):  # soundfile raises OSError where libsndfile is missing
+    except ImportError:
         return "not installed"
+    except OSError:  # of soundfile
+        return "cannot load its library, libsndfile"
 
 
 def describe_models():

@@ -4,12 +4,13 @@ import os
 
 import numpy as np
 
-from .._files import atomic, printable
+from .._files import printable
+from ..collections.atomic import atomic
 from ..errors import EdgeL3Error, warn
 from ..features.mel import mel_frequencies
 from ..model import as_model
 from ..network.threads import one_blas_thread
-from ..pipeline import embedding_batches, framing_for
+from ..pipeline import embedding_batches, framing_for, name_of
 from ..weights.registry import DEFAULT
 from .timebins import SignalBins, TimeBins
 
@@ -84,7 +85,7 @@ def plot_recording(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, cen
     framing, signal, embeddings = framing_for(network, hop_size, center), SignalBins(network), TimeBins(np.add, 0.0)
     for batch in embedding_batches(network, audio, sr, framing, None, signal):
         embeddings.add(batch)
-    for remark in signal.remarks(framing.window, audio):
+    for remark in signal.remarks(framing.window, name_of(audio)):
         warn(remark)
     title = _default_title(audio, model) if title is None else title
     return _draw(_Page(make_figure, title), signal, embeddings, framing)

@@ -7,7 +7,8 @@ import io
 import os
 from pathlib import Path
 
-from .._files import atomic, read_file
+from .._files import read_file
+from ..collections.atomic import atomic
 from ..errors import EdgeL3Error
 from ..weights.format import load_weights, parse_weights, save_weights
 from ..weights.locate import PATH_VARIABLE, chosen_directories, user_directory

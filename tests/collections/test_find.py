@@ -2,13 +2,15 @@ import os
 import sys
 from unicodedata import normalize
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np import EdgeL3Error
 from edgel3_np.collections import find
-from edgel3_np.collections.find import find_files, in_shard, make_directories, name_outputs, stat_file
+from edgel3_np.collections.find import count_files, find_files, in_shard, make_directories, name_outputs, stat_file
 
 
 @pytest.fixture
@@ -57,6 +59,36 @@ def test_what_libsndfile_reads_is_found_by_its_first_bytes(tree):
     names = ["a.FLAC", "b.wav", "c.Opus", "d.bwf", "e.mp2", "x.dat", "y", "c/f.ogg", "c/d/e.mp3"]
     assert list(found.values()) == names
     assert [os.path.basename(path) for path in passed] == ["B.WV", "a.m4a"]
+
+
+def test_files_of_unknown_extensions_are_known_by_what_they_hold(tmp_path):
+    contents = {
+        "film.xyz": b"RIFF\0\0\0\0AVI LIST",
+        "picture.xyz": b"RIFF\0\0\0\0WEBPVP8 ",
+        "wave.xyz": b"RIFF\0\0\0\0WAVEfmt ",
+        "aiff.xyz": b"FORM\0\0\0\0AIFFCOMM",
+        "letter.xyz": b"FORM\0\0\0\0FTXT",
+        "text.xyz": "\ufefftext".encode("utf-16-le"),  # its first bytes look like a frame of MPEG audio
+        "phone.xyz": b"\0\0\0\x20ftypM4A ",
+        "wavpack": b"wvpk",
+        "empty": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    if "MP3" in soundfile.available_formats():
+        soundfile.write(tmp_path / "m", np.zeros(8000), 8000, format="MP3")
+        contents["m"] = b""
+    os.symlink("/no/such/disk", tmp_path / "disk2")
+    found, unreadable, passed = find_files([tmp_path])
+    expected = {"aiff.xyz", "wave.xyz", "disk2"} | ({"m"} & contents.keys())
+    assert set(found.values()) == expected and not unreadable  # whoever opens a dead link says so
+    assert [os.path.basename(path) for path in passed] == ["phone.xyz", "wavpack"]
+
+
+def test_count_files(tree):
+    counts = count_files([tree])
+    assert counts["directory"] == 3 and counts[".txt"] == 1 and counts["without an extension"] == 1
+    assert count_files([tree / "nowhere"]) == {}
 
 
 def test_links_to_files(tree):

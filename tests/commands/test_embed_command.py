@@ -302,6 +302,38 @@ def test_lengths_of_embeddings(sounds, tmp_path, capsys):
     assert "expected 96 or 16" in capsys.readouterr().err
 
 
+def test_audio_that_is_passed_over_alone_is_no_success(tmp_path, small_npz, capsys):
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    assert embed.main([str(tmp_path), "-m", str(small_npz)]) == ending.NO_INPUTS
+    assert "passed over: 1 .m4a" in capsys.readouterr().err
+
+
+def test_options_between_inputs(sounds, small_npz, capsys):
+    arguments = [str(sounds / "a.wav"), "--json", str(sounds / "b.FLAC"), "-m", str(small_npz)]
+    assert embed.main(arguments) == ending.OK and len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_standard_input_is_refused_in_words(capsys, small_npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        embed.main(["-", "-m", str(small_npz)])
+    assert "found - (standard input); write it to a file first" in capsys.readouterr().err
+
+
+def test_a_second_run_repeats_what_is_missing(sounds, small_npz, capsys):
+    content = (sounds / "a.wav").read_bytes()
+    (sounds / "a.wav").write_bytes(content[: len(content) // 2])
+    for status in ("done", "skipped"):
+        assert embed.main([str(sounds / "a.wav"), "-m", str(small_npz), "--json"]) == ending.OK
+        out, err = capsys.readouterr()
+        report = json.loads(out)
+        assert report["status"] == status and report["incomplete"] and len(report["remarks"]) == 1
+        assert f"a.wav: warning: {report['remarks'][0]}" in err and not report["remarks"][0].startswith("audio")
+    assert embed.main([str(sounds / "a.wav"), "-m", str(small_npz), "--json", "--strict"]) == ending.FAILED
+    report = json.loads(capsys.readouterr().out)
+    assert report["kind"] == "incomplete" and report["incomplete"] and "strict refuses it" in report["reason"]
+
+
 def test_list_models(small_npz, monkeypatch, capsys):
     monkeypatch.setenv(PATH_VARIABLE, str(small_npz.parent))
     assert embed.main(["--list-models"]) == ending.OK

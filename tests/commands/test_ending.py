@@ -10,7 +10,7 @@ import pytest
 import edgel3_np
 from edgel3_np import EdgeL3Error
 from edgel3_np.commands import ending
-from edgel3_np.commands.ending import UsageError, finish, wrong_usage
+from edgel3_np.commands.ending import UsageError, escape_names, finish, wrong_usage
 
 
 def fail(error):
@@ -29,7 +29,7 @@ def test_the_exit_code_of_the_work_is_returned(capsys):
         (EdgeL3Error("a.npz: expected ...", kind="damaged"), 1, "p: a.npz: expected ...\n"),
         (OSError(28, "No space left on device"), 1, "p: [Errno 28] No space left on device\n"),
         (OSError(2, "No such file or directory", "a.wav"), 1, "p: a.wav: No such file or directory\n"),
-        (OSError(2, "No such file or directory", b"\xff.wav"), 1, "p: \\udcff.wav: No such file or directory\n"),
+        (OSError(2, "No such file or directory", b"\xff.wav"), 1, "p: \\xff.wav: No such file or directory\n"),
         (UsageError("no such model"), 2, "p: no such model\n"),
         (EdgeL3Error("a\x1b[31m\nb: expected ..."), 1, "p: a\\x1b[31m\\nb: expected ...\n"),
         (KeyboardInterrupt(), 130, "p: interrupted\n"),
@@ -40,6 +40,13 @@ def test_the_exit_code_of_the_work_is_returned(capsys):
 def test_errors_are_one_line_and_an_exit_code(error, code, message, capsys):
     assert finish("p", lambda: fail(error)) == code
     assert capsys.readouterr() == ("", message)
+
+
+def test_names_in_json():
+    record = {"a": "caf\udce9", "b": "caf\u00e9", "c": None, "d": "a\\xe9\udce9"}
+    found = escape_names(record, ("a", "b", "c", "d"))
+    assert found == {"a": "caf\\xe9", "b": "caf\u00e9", "c": None, "d": "a\\\\xe9\\xe9", "escaped": True}
+    assert "escaped" not in escape_names({"a": "a\\b"}, ("a",))
 
 
 def test_the_message_after_an_interrupt(capsys):
@@ -90,7 +97,7 @@ def test_a_pipe_that_nobody_reads(closed, flush, end):
     """The exit code is `NO_READER`, whether printing or flushing the buffer fails, and Python adds no message."""
     code = (
         "import sys\n"
-        "from edgel3_np.commands.ending import finish\n"
+        "from edgel3_np.commands.ending import escape_names, finish\n"
         "def work():\n"
         f"    print('text', file=sys.{closed}, flush={flush})\n"
         f"    {end}\n"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgel3_np import iter_files
 from edgel3_np.commands import main as cli
 from edgel3_np.commands import plot
 
@@ -38,7 +39,6 @@ def test_errors(recording, small_npz, tmp_path, capsys):
     assert plot.main([str(recording), "-m", "no-such-model"]) == 2
     assert plot.main([str(recording), *model, "-t", "1e-6"]) == 2
     assert plot.main([str(tmp_path / "missing.wav"), *model]) == 1
-    assert plot.main([str(recording), *model, "-o", str(tmp_path / "no" / "a.png")]) == 1
     for wrong in ([], [str(recording), *model, "-t", "0"]):
         with pytest.raises(SystemExit) as stopped:
             plot.main(wrong)
@@ -67,9 +67,19 @@ def test_an_interruption(recording, small_npz, monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err and not Path(f"{recording}.png").exists()
 
 
-def test_the_error_names_the_picture_that_cannot_be_written(recording, small_npz, tmp_path, capsys):
+def test_the_error_names_the_picture_that_cannot_be_written(recording, small_npz, tmp_path, capsys, monkeypatch):
     """The error does not name a temporary file."""
     output = tmp_path / "no" / "a.png"
+    assert plot.main([str(recording), "-m", str(small_npz), "-o", str(output)]) == 0 and output.is_file()
+    assert capsys.readouterr().out == f"{output}\n"
+    monkeypatch.setattr(plot, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device", "tmp")))
     assert plot.main([str(recording), "-m", str(small_npz), "-o", str(output)]) == 1
-    expected = f"edgel3-np plot: {output}: cannot be written: No such file or directory\n"
+    expected = f"edgel3-np plot: {output}: cannot be written: No space left on device\n"
     assert capsys.readouterr() == ("", expected)
+
+
+def test_embeddings_in_place_of_a_recording(recording, small_npz, capsys):
+    list(iter_files(recording, recording.parent, model=small_npz))
+    (results,) = recording.parent.glob("*.npz")
+    assert plot.main([str(results), "-m", str(small_npz)]) == 2
+    assert f"found embeddings; plot {recording}" in capsys.readouterr().err

@@ -241,6 +241,17 @@ def test_repeated_warnings_point_at_the_caller(tmp_path):
     assert [warning.category for warning in caught] == [edgel3.EdgeL3Warning] * 4
 
 
+def test_provenance_says_what_is_missing(noise, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise, 48000)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    with pytest.warns(edgel3.EdgeL3Warning):
+        edgel3.process_file(str(tmp_path / "a.wav"), verbose=False)
+    with np.load(tmp_path / "a.npz") as archive:
+        provenance = json.loads(archive["provenance"].item())
+    assert provenance["incomplete"] is True and len(provenance["remarks"]) >= 1
+
+
 def test_provenance_of_a_file_is_plain_data(noise, tmp_path):
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     hop, center = np.float32(0.5), np.bool_(False)

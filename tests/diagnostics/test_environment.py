@@ -28,7 +28,8 @@ def test_packages_that_are_not_installed(monkeypatch):
 
     monkeypatch.setattr(module, "import_module", lambda name: np if name == "numpy" else absent(name))
     facts = environment()
-    assert facts["soundfile"] == facts["libsndfile"] == facts["scipy"] == "not installed"
+    assert facts["soundfile"] == facts["libsndfile"] == "cannot load its library, libsndfile"
+    assert facts["scipy"] == "not installed"
     assert facts["numpy"] == np.__version__
 
 

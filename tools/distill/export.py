@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgel3_np._files import atomic
 from edgel3_np._version import CONTRACT
+from edgel3_np.collections.atomic import atomic
 from edgel3_np.weights.format import Weights, save_weights
 from edgel3_np.weights.sparse import to_csr
 

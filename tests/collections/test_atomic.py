@@ -3,13 +3,13 @@ import stat
 
 import pytest
 
-from edgel3_np._files import atomic
+from edgel3_np.collections.atomic import atomic
 
 
 @pytest.mark.parametrize("nameless", [True, False])
 def test_a_failure_leaves_no_temporary_file_with_or_without_nameless_files(tmp_path, monkeypatch, nameless):
     if not nameless:
-        monkeypatch.setattr("edgel3_np._files._open_nameless", lambda directory: None)
+        monkeypatch.setattr("edgel3_np.collections.atomic._open_nameless", lambda directory: None)
     with atomic(tmp_path / "a") as file:
         file.write(b"new")
         assert bool(os.listdir(tmp_path)) != (nameless and hasattr(os, "O_TMPFILE"))
