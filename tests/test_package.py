@@ -20,7 +20,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if 
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 __future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses difflib fractions functools
-glob gzip hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats re
+glob gzip hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats queue re
 signal stat statistics struct subprocess sys tempfile textwrap threading time types typing unicodedata warnings
 wave zipfile zlib
 """
@@ -30,6 +30,7 @@ EXTRA = {  # optional packages, and modules that only these parts may import
     "released/download.py": {"http", "socket", "urllib"},
     "compat/hear.py": {"torch"},
     "compat/sklearn.py": {"pandas", "sklearn"},
+    "live/microphone.py": {"sounddevice"},
     "plotting/figure.py": {"matplotlib"},
     "commands/progress.py": {"tqdm"},
 }

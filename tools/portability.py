@@ -28,13 +28,19 @@ PACKAGES = "python3-numpy python3-scipy python3-soundfile python3-pytest python3
 PACKAGES += " git libc-bin libopenblas0-pthread"
 OTHER_BLAS = "libblas3 liblapack3 libopenblas0-openmp libopenblas0-serial libblis4-pthread libatlas3-base"
 NUMBERS = ("tests/network/test_threads.py", "tests/features", "tests/audio/test_resample.py")
-EMULATED = ("tests/weights/test_npz.py", "tests/collections/test_results.py", "tests/audio", "tests/features")
+EMULATED = (
+    "tests/weights/test_npz.py",
+    "tests/collections/test_results.py",
+    "tests/audio",
+    "tests/features",
+    "tests/live",
+)
 
 # In private namespaces: emulators for foreign programs, /dev and /proc of the system, then the command inside it
 ENTER = """
 root=$1; shift
 mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
-for emulator in aarch64 s390x; do cat /usr/lib/binfmt.d/qemu-$emulator.conf >/proc/sys/fs/binfmt_misc/register; done
+for emulator in aarch64 arm s390x; do cat /usr/lib/binfmt.d/qemu-$emulator.conf >/proc/sys/fs/binfmt_misc/register; done
 mkdir -p "$root/dev" "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --rbind /proc "$root/proc"
@@ -55,6 +61,7 @@ PLATFORMS = {
     "i386": Platform("32 bits", "i386", tests=("tests",)),
     "s390x": Platform("big-endian", "s390x", tests=EMULATED),
     "arm64": Platform("ARM, 64 bits", "arm64", tests=EMULATED),
+    "armhf": Platform("ARM, 32 bits", "armhf", tests=EMULATED),
     "openblas-pthread": Platform("Debian's OpenBLAS", "amd64"),
     "openblas-openmp": Platform("OpenBLAS on OpenMP", "amd64", "openblas-openmp"),
     "openblas-serial": Platform("OpenBLAS without threads", "amd64", "openblas-serial"),

@@ -45,6 +45,7 @@ NEEDS_PARTS = {  # every other part, and the parts that it imports; a command im
     "commands": ("collections",),
     "compat": ("collections",),
     "diagnostics": (),
+    "live": ("collections",),
     "plotting": ("collections",),
     "released": ("collections",),
 }
@@ -57,6 +58,7 @@ DOORS = {  # modules at the top that only import from a part
 }
 EXTRAS = {
     "compat": "torch (for hear), scikit-learn (for sklearn)",
+    "live": "sounddevice (for the microphone)",
     "plotting": "matplotlib (for plotting)",
     "released": "h5py (for released)",
 }

@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-_UNKNOWN = 0x7FFF0000  # 32-bit sizes from here on are what writers to pipes put for "unknown"
+UNKNOWN = 0x7FFF0000  # 32-bit sizes from here on are what writers to pipes put for "unknown"
 _MAX_CHUNKS = 1000
 _TAIL = 32  # fewer bytes behind the samples are no sound, whatever they are
 _TAGS = (b"TAG", b"ID3", b"APE", b"LYR")  # of music players, behind the chunks
@@ -123,7 +123,7 @@ def _wav(read, size, magic):
     if len(fmt) < 16:
         return None
     rate = _plain_rate(fmt, form.format[0])
-    unknown = length >= _UNKNOWN and length > size - start
+    unknown = length >= UNKNOWN and length > size - start
     promised = -1 if unknown or (length == 0 and size > start) else length
     if magic in (b"RF64", b"BW64") and length == 0xFFFFFFFF:
         promised = long_size if long_size > 0 else -1
@@ -180,7 +180,7 @@ def _aiff(read, size):
         return None
     samples = start + 8 + min(length, struct.unpack(">I", read(start, 4).ljust(4, b"\0"))[0])
     length -= samples - start - 8
-    promised = length - 8 if 8 < length < _UNKNOWN or 8 < length <= size - start else -1
+    promised = length - 8 if 8 < length < UNKNOWN or 8 < length <= size - start else -1
     there, following = _there(read, size, samples, promised, form)
     if there <= promised or comm is None:
         return Extent(samples, promised, there, rate * block, next=following)
@@ -217,7 +217,7 @@ def _au(read, head, size):
     order = ">" if head[:4] == b".snd" else "<"
     start, length, encoding, sr, channels = struct.unpack_from(order + "5I", head, 4)
     width = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}.get(encoding, 0)
-    there, promised, following = max(0, size - start), -1 if length >= _UNKNOWN else length, 0
+    there, promised, following = max(0, size - start), -1 if length >= UNKNOWN else length, 0
     if 0 < promised < there:
         following = start + promised if _kind(read(start + promised, 24)) else 0
         if following or _nothing_more(read, size, start + promised):

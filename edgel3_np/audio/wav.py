@@ -64,7 +64,9 @@ class WavFile:
         else:
             raise self._error(f"samples within {_MAX_CHUNKS} chunks", "more of other chunks")
         self.samplerate, self.channels, self._dtype, self._bytes = self._parse(form)
-        self.frames = size // (self._bytes * self.channels)
+        self.step = self._bytes * self.channels  # bytes of a frame
+        self.promised = size  # bytes of samples, as the header says
+        self.frames = size // self.step
         self._left = self.frames  # frames that the header promises and are not read yet
 
     def _parse(self, form):
@@ -87,13 +89,16 @@ class WavFile:
 
     def read(self, frames):
         """Return the next `frames` frames, or those that are left: (m, channels), integers or floats as stored."""
-        step = self._bytes * self.channels
-        content = read_whole(self._file, min(frames, self._left) * step)
-        count = len(content) // step  # an incomplete last frame is dropped
+        content = read_whole(self._file, min(frames, self._left) * self.step)
+        count = len(content) // self.step  # an incomplete last frame is dropped
         self._left = self._left - count if count == min(frames, self._left) else 0
-        content = np.frombuffer(content, np.uint8, count * step)
+        return self.decode(content[: count * self.step])
+
+    def decode(self, content):
+        """Return the frames in bytes of the file, a whole number of frames: (m, channels), integers or floats."""
+        content = np.frombuffer(content, np.uint8)
         if self._bytes == 3:
-            wide = np.zeros((count * self.channels, 4), np.uint8)
+            wide = np.zeros((len(content) // 3, 4), np.uint8)
             wide[:, 1:] = content.reshape(-1, 3)
             content = wide.reshape(-1)
         return content.view(self._dtype).reshape(-1, self.channels)

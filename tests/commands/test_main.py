@@ -17,6 +17,7 @@ LACKING = {  # each command, and a part of the package that it needs
     "bench": "diagnostics",
     "info": "diagnostics",
     "install": "released",
+    "listen": "live",
     "models": "diagnostics",
     "plot": "plotting",
     "similar": "collections",
