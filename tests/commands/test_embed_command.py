@@ -317,7 +317,7 @@ def test_standard_input_is_refused_in_words(capsys, small_npz, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         embed.main(["-", "-m", str(small_npz)])
-    assert "found - (standard input); write it to a file, or use `listen -`" in capsys.readouterr().err
+    assert "found - (standard input): write it to a file, or use `listen -`" in capsys.readouterr().err
 
 
 def test_a_second_run_repeats_what_is_missing(sounds, small_npz, capsys):
