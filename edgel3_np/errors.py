@@ -17,7 +17,8 @@ class EdgeL3Error(ValueError):
     kind : str
         What is wrong with a recording, for summaries: `unreadable` (missing, forbidden, not a file), `not audio`,
         `damaged` (reading fails half-way), `bad samples` (NaN, infinity), `empty`, `incomplete` (with `strict`),
-        `changed` (while it is read); or with a job: `output` (the output cannot be written), `model` (the worker has another one); otherwise `invalid`.
+        `changed` (while it is read); or with a job: `output` (the output cannot be written), `model` (the worker has
+        another one); otherwise `invalid`.
     """
 
     def __init__(self, message: str, kind: str = "invalid") -> None:

@@ -38,6 +38,9 @@ def main():
             f"  {begin:2}-{end:2} s  {what:10} is most like  {SCENES[other][0]:2}-{bounds[other + 1][0]:2} s  "
             f"{SCENES[other][1]:10} ({similarity[number, other]:.3f})"
         )
+    kinds = np.array([what for _, what in SCENES])
+    others = similarity[kinds[:, np.newaxis] != kinds]
+    print(f"\nNo two scenes are copies. Scenes of different kinds have cosines of {others.min():.2f} to {others.max():.2f}.")
     print("\nTry it with your own recordings: .venv/bin/edgel3-np FILE, or edgel3_np.embed(FILE) in Python.")
 
 
