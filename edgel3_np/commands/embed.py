@@ -53,9 +53,7 @@ def _run_embed(arguments):
     if not options.inputs:
         parser.error("expected at least one INPUT: an audio file, or a directory of audio files")
     if "-" in options.inputs and not os.path.lexists("-"):
-        parser.error(
-            "expected files and directories, found - (standard input): write it to a file, or use `listen -`"
-        )
+        parser.error("expected files and directories, found - (standard input): write it to a file, or use `listen -`")
     with wrong_usage():
         count, jobs, problems = _find_jobs(options)
         manifest = open(options.manifest, "a", encoding="utf-8") if options.manifest else nullcontext()  # noqa: SIM115

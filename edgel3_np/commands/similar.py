@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 
 from .._files import printable
@@ -83,8 +84,14 @@ def print_hits(hits, as_json, moments, clips):
         print("  score      time  recording" if moments else "  score  moment      time  recording")
     for hit, clip in zip(hits, clips):
         moment = "" if moments else f"{hit.moment:7.4f} "
-        line = f"{hit.score:7.4f} {moment}{hit.time:7.2f} s  {printable(hit.recording or hit.path)}"
+        line = f"{hit.score:7.4f} {moment}{hit.time:7.2f} s  {printable(_shown(hit.recording or hit.path))}"
         print(json.dumps(_as_json(hit, clip)) if as_json else line)
+
+
+def _shown(path):
+    """Return a path relative to the working directory, if it lies inside."""
+    below = os.path.relpath(path) if os.path.isabs(path) else path
+    return path if below.startswith(os.pardir) else below
 
 
 def _as_json(hit, clip):
