@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from .collections.embed import embed_files, iter_files
     from .collections.jobs import Report
     from .collections.summary import Summary
+    from .collections.tables import Table, load
     from .compat.edgel3 import get_embedding, get_output_path, process_file
 
 __all__ = ["EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed", "list_models", "load_model"]
 if TYPE_CHECKING or find_spec(f"{__name__}.collections"):  # a vendored copy may have the engine only
-    __all__ += ["Report", "Summary", "embed_files", "iter_files"]
+    __all__ += ["Report", "Summary", "Table", "embed_files", "iter_files", "load"]
 if TYPE_CHECKING or find_spec(f"{__name__}.compat"):
     __all__ += ["get_embedding", "get_output_path", "process_file"]
 
 _LAZY = {  # imported when they are first used
     "Report": ".collections.jobs",
     "Summary": ".collections.summary",
+    "Table": ".collections.tables",
     "embed_files": ".collections.embed",
     "iter_files": ".collections.embed",
+    "load": ".collections.tables",
     "get_embedding": ".compat.edgel3",
     "get_output_path": ".compat.edgel3",
     "process_file": ".compat.edgel3",

@@ -26,6 +26,8 @@ wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
+    "collections/export.py": {"pyarrow"},
+    "collections/tables.py": {"pandas"},
     "released/keras.py": {"h5py"},
     "released/download.py": {"http", "socket", "urllib"},
     "compat/hear.py": {"torch"},

@@ -47,7 +47,7 @@ def command(line):
 
 
 def test_the_tutorial(tmp_path):
-    for package in ("sklearn", "distributed"):
+    for package in ("sklearn", "distributed", "pandas", "pyarrow"):
         pytest.importorskip(package, reason="the tutorial uses it")
     code, expected = [], []
     for title, blocks in sections():

@@ -18,10 +18,12 @@ from edgel3_np import (
     Model,
     Report,
     Stream,
+    Table,
     embed,
     embed_files,
     iter_files,
     list_models,
+    load,
     load_model,
     openl3,
 )
@@ -72,6 +74,16 @@ def collection(folder: Path) -> list[str]:
     return reasons
 
 
+def tables(folder: Path) -> NDArray[np.float32]:
+    """Load a collection in every way."""
+    table: Table = load(folder, labels="folder")
+    seconds: NDArray[np.float64] = load([folder / "a.npz", "b.npz"]).time
+    print(seconds, table.path[0], table.to_dict()["time"].shape, table.to_pandas().columns)
+    if table.label is not None:
+        print(set(table.label))
+    return table.embedding
+
+
 def error_kind() -> str:
     """Read the kind of an error."""
     try:
@@ -103,6 +115,9 @@ def mistakes(model: Model) -> None:
     Stream(model, 8000).feed(b"\0")  # type: ignore[arg-type]
     embed_files(3, "out")  # type: ignore[arg-type]
     embed_files("in", "out", on_report=print, jobs="2")  # type: ignore[arg-type]
+    load(3)  # type: ignore[arg-type]
+    load("in", "folder")  # type: ignore[call-arg]
+    load("in").label.shape  # type: ignore[union-attr]  # noqa: B018
     openl3.get_audio_embedding("a.wav", 8000)  # type: ignore[arg-type]
     number: int = list_models()["pico-64"]  # type: ignore[assignment]
     print(number)

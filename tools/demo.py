@@ -40,9 +40,7 @@ def main():
         )
     kinds = np.array([what for _, what in SCENES])
     others = similarity[kinds[:, np.newaxis] != kinds]
-    print(
-        f"\nNo two scenes are copies. Scenes of different kinds have cosines of {others.min():.2f} to {others.max():.2f}."
-    )
+    print(f"\nNo scene is a copy. Scenes of different kinds have cosines of {others.min():.2f} to {others.max():.2f}.")
     print("\nTry it with your own recordings: .venv/bin/edgel3-np FILE, or edgel3_np.embed(FILE) in Python.")
 
 

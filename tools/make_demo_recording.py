@@ -3,8 +3,9 @@
 
     python tools/make_demo_recording.py [OUT.flac]
 
-Sirens, footsteps and dog-like barks are heard over a car that idles far away: two of each kind that differ in pitch, pace
-and sound, so that a search finds sounds of one kind and not copies. Everything comes from the formulas below and a fixed seed, so nobody else has rights in the recording.
+Sirens, footsteps and dog-like barks are heard over a car that idles far away: two of each kind that differ in pitch,
+pace and sound, so that a search finds sounds of one kind and not copies. Everything comes from the formulas below and a
+fixed seed, so nobody else has rights in the recording.
 """
 
 import sys
@@ -46,7 +47,7 @@ def siren(n, rng, second):
 
 
 def footsteps(n, rng, second):
-    """Make steps: a burst of low noise for the heel, and one of bright noise for the toe; the second walks faster, on gravel."""
+    """Make steps: low noise for the heel, bright noise for the toe; the second walks faster, on gravel."""
     y, pace, (heel, toe) = np.zeros(n), 0.36 if second else 0.5, (9, 2) if second else (30, 5)
     for start in np.arange(0.1, n / SR - 0.3, pace):
         for delay, width, level in ((0.0, heel, 3.0), (0.09, toe, 1.2 if second else 0.5)):

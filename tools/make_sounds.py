@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a folder of sounds to try things with: six recordings of two seconds of each of four kinds, in a folder per kind.
+"""Make a folder of sounds to try things with: six recordings of each of four kinds, two seconds long, in a folder each.
 
     python tools/make_sounds.py sounds
 

@@ -57,6 +57,7 @@ DOORS = {  # modules at the top that only import from a part
     "released": ("install",),
 }
 EXTRAS = {
+    "collections": "pandas, pyarrow (for tables)",
     "compat": "torch (for hear), scikit-learn (for sklearn)",
     "live": "sounddevice (for the microphone)",
     "plotting": "matplotlib (for plotting)",

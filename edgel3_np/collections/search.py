@@ -13,7 +13,8 @@ from ..errors import EdgeL3Error, warn
 from ..model import Model, load_model
 from ..network.threads import one_blas_thread
 from ..weights.locate import is_path
-from .find import find_files, stat_file
+from .find import stat_file
+from .gather import EmbeddingSpace, check_space, describe, embedding_space, find_results, list_paths, nothing_found
 from .results import open_result, read_provenance, recording_of
 
 APART = 1.0 - 1e-6  # seconds; windows closer than this, their length, contain some of the same sound
@@ -42,24 +43,6 @@ class Hit(NamedTuple):
     time: float
     path: str
     recording: Optional[str] = None
-
-
-class EmbeddingSpace(NamedTuple):
-    """What embeddings must have in common to be comparable.
-
-    Parameters
-    ----------
-    sha256 : str
-        Of the weight file.
-    contract : int
-        Version of the numeric contract.
-    dim : int
-        Length of an embedding.
-    """
-
-    sha256: str
-    contract: int
-    dim: int
 
 
 class Query(NamedTuple):
@@ -147,30 +130,25 @@ def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_prob
     top = check_whole("top", top)
     skipped = []
     report = on_problem or skipped.append
-    query, paths = os.fsdecode(query), [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    files, unreadable = _find_results(paths)
+    query, paths = os.fsdecode(query), list_paths(paths)
+    files, unreadable = find_results(paths)
     for problem in unreadable:
         report(problem)
     is_result = query.lower().endswith(".npz")
     if not files and not is_result:
-        raise _nothing_found(paths)
+        raise nothing_found(paths, files)
     wanted = _read_query(query, at) if is_result else _embed_query(query, at, files, model)
-    searched, unread = 0, 0
+    searched = 0
 
     def hits():
-        nonlocal searched, unread
+        nonlocal searched
         for path in files:
             try:
                 space, found = _search_file(path, wanted, top, moments)
             except EdgeL3Error as error:
                 report(error)
-                unread += os.path.lexists(path)
                 continue
-            if space != wanted.space:
-                raise EdgeL3Error(
-                    f"{path}: expected embeddings of one model, {describe(wanted.space)}, found {describe(space)}; "
-                    "search directories of one model at a time"
-                )
+            check_space(space, wanted.space, path)
             searched += 1
             yield from found
 
@@ -178,57 +156,8 @@ def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_prob
     for problem in skipped:
         warn(str(problem))
     if not searched:
-        raise _nothing_found(paths, unread)
+        raise nothing_found(paths, files)
     return best
-
-
-def embedding_space(provenance, path, found=None):
-    """Return the `EmbeddingSpace` of a file of embeddings, from its provenance.
-
-    Parameters
-    ----------
-    provenance : dict
-    path : str
-        Of the file, for messages.
-    found : int, optional
-        Length of the embeddings in the file, which must be the one that the provenance says.
-
-    Raises
-    ------
-    EdgeL3Error
-        The provenance is incomplete or wrong (kind `damaged`).
-    """
-    options, sha256, contract = (provenance.get(key) for key in ("options", "weights_sha256", "contract"))
-    dim = options.get("dim") if isinstance(options, dict) else None
-    if not (isinstance(sha256, str) and type(contract) is int and type(dim) is int):
-        what = "a provenance with weights_sha256, contract and options.dim"
-        raise EdgeL3Error(f"{path}: expected {what}, found none", kind="damaged")
-    if found not in (None, dim):
-        what = f"embeddings of length {dim}, as the provenance says"
-        raise EdgeL3Error(f"{path}: expected {what}, found {found}", kind="damaged")
-    return EmbeddingSpace(sha256, contract, dim)
-
-
-def describe(space):
-    """Return an `EmbeddingSpace` in words, for messages."""
-    return f"length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
-
-
-def _find_results(paths):
-    """Return the files of embeddings, in order and as they are to be shown, and an error for each that is skipped."""
-    files, problems = {}, []
-    for entry in map(os.fsdecode, paths):
-        found, unreadable, _ = find_files([entry], suffixes={".npz"})
-        folder = os.path.join(os.path.realpath(entry), "") if os.path.isdir(entry) else None
-        for absolute, below in found.items():
-            shown = os.path.join(entry, below) if folder else entry
-            if folder and os.path.islink(absolute) and not os.path.realpath(absolute).startswith(folder):
-                what = "expected a file inside this directory, found a link that leads out of it"
-                problems.append(EdgeL3Error(f"{shown}: {what}"))
-            else:
-                files.setdefault(absolute, shown)
-        problems += [EdgeL3Error(f"{path}: cannot be listed: {reason}") for path, reason in unreadable.items()]
-    return list(files.values()), problems
 
 
 def _search_file(path, query, top, moments):
@@ -335,10 +264,3 @@ def _source_of(provenance):
     if not isinstance(source, dict) or not isinstance(source.get("name"), str):
         return None
     return os.path.basename(source["name"]), source.get("bytes"), source.get("mtime_ns")
-
-
-def _nothing_found(paths, unread=0):
-    """Return the error that there is nothing to search; `unread` files are there and cannot be read."""
-    where = ", ".join(map(os.fsdecode, paths)) or "no files are given"
-    what = "expected embeddings (npz), found none; make them with `edgel3-np RECORDINGS -o DIRECTORY`"
-    return EdgeL3Error(f"{where}: {what}", kind="damaged" if unread else "invalid")

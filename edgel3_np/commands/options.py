@@ -13,6 +13,7 @@ from ..weights.registry import DEFAULT
 COMMANDS = {  # first words that name a command; with any other first word, `edgel3-np` embeds
     "embed": "embed recordings: each becomes an npz file of embeddings",
     "bench": "time models on this machine, step by step and layer by layer",
+    "export": "write a collection of embeddings into one table: Parquet, CSV or npy",
     "info": "show versions, hardware and installed models",
     "install": "download released models and convert them",
     "listen": "embed sound while it arrives, and name the nearest example",
