@@ -27,6 +27,10 @@ from edgel3_np import (
     load_model,
     openl3,
 )
+from edgel3_np.embedder import Embedder
+from edgel3_np.install import install
+from edgel3_np.plot import plot_recording, save
+from edgel3_np.similar import Hit, similar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +74,8 @@ def collection(folder: Path) -> list[str]:
     with ThreadPoolExecutor() as pool:
         for report in iter_files([folder, "other"], None, executor=pool, shard=(1, 2), on_report=remember):
             print(report.output, report.seconds / 60, report.remarks[:1], report.windows + 1)
-    print(embed_files(folder, folder / "out").windows, iter_files(folder, None).close())
+    print(embed_files(folder, folder / "out").windows)
+    iter_files(folder, None).close()
     return reasons
 
 
@@ -82,6 +87,15 @@ def tables(folder: Path) -> NDArray[np.float32]:
     if table.label is not None:
         print(set(table.label))
     return table.embedding
+
+
+def doors(folder: Path) -> float:
+    """Call what the modules at the top give."""
+    hits: list[Hit] = similar("a.wav", [folder, "b"], top=3, at=(1, 2.5), on_problem=print)
+    rows: NDArray[Any] = Embedder(hop_size=0.5, pooling="max").fit(["a.wav"]).transform([folder / "b.wav"])
+    save(plot_recording(folder / "a.wav", model=load_model(), title="a"), "a.png")
+    print(rows.shape, hits[0].recording or hits[0].path, install("sea-64", directory=folder).name)
+    return hits[0].score
 
 
 def error_kind() -> str:
@@ -118,6 +132,9 @@ def mistakes(model: Model) -> None:
     load(3)  # type: ignore[arg-type]
     load("in", "folder")  # type: ignore[call-arg]
     load("in").label.shape  # type: ignore[union-attr]  # noqa: B018
+    similar("a.wav", "b", top="3")  # type: ignore[arg-type]
+    Embedder(pooling=3)  # type: ignore[arg-type]
+    install(64)  # type: ignore[arg-type]
     openl3.get_audio_embedding("a.wav", 8000)  # type: ignore[arg-type]
     number: int = list_models()["pico-64"]  # type: ignore[assignment]
     print(number)

@@ -1,9 +1,12 @@
 """Search a collection of embeddings for the recordings, or the moments, that are most similar to a query."""
 
+from __future__ import annotations
+
 import heapq
 import os
+from collections.abc import Iterable
 from numbers import Real
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -42,7 +45,7 @@ class Hit(NamedTuple):
     moment: float
     time: float
     path: str
-    recording: Optional[str] = None
+    recording: str | None = None
 
 
 class Query(NamedTuple):
@@ -63,12 +66,21 @@ class Query(NamedTuple):
 
     unit: np.ndarray
     space: EmbeddingSpace
-    source: Optional[tuple]
+    source: tuple | None
     file: tuple
     span: tuple
 
 
-def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_problem=None):
+def similar(
+    query: str | os.PathLike[str],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    top: int = 10,
+    at: float | tuple[float, float] | None = None,
+    moments: bool = False,
+    model: str | os.PathLike[str] | Model | None = None,
+    on_problem: Callable[[EdgeL3Error], object] | None = None,
+) -> list[Hit]:
     """Find the recordings of a collection that are most similar to a recording, or to a part of it.
 
     Query and recordings are represented by the means of their embeddings, and scored by the cosine of the two. A score
@@ -128,7 +140,7 @@ def similar(query, paths, *, top=10, at=None, moments=False, model=None, on_prob
     0.7 silence.npz
     """
     top = check_whole("top", top)
-    skipped = []
+    skipped: list[EdgeL3Error] = []
     report = on_problem or skipped.append
     query, paths = os.fsdecode(query), list_paths(paths)
     files, unreadable = find_results(paths)

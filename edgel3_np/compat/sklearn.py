@@ -1,5 +1,10 @@
 """`Embedder`: embeddings as a step of a scikit-learn pipeline. It works without scikit-learn and does not import it."""
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..errors import EdgeL3Error
@@ -7,6 +12,9 @@ from ..model import cached_model
 from ..weights.locate import is_path
 from ..weights.registry import DEFAULT
 from .shared import embed_recording
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 POOLS = {  # (t, dim) -> (dim,)
     "mean": lambda embedding: embedding.mean(axis=0, dtype=np.float64),
@@ -58,21 +66,31 @@ class Embedder:
 
     __module__ = __name__.rpartition(".compat.")[0] + ".embedder"  # pickles name the door, not this file
 
-    def __init__(self, model=DEFAULT, *, dim=None, hop_size=0.1, center=True, pooling="mean", sr=None, threads=None):
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT,
+        *,
+        dim: int | None = None,
+        hop_size: float = 0.1,
+        center: bool = True,
+        pooling: str = "mean",
+        sr: float | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.model, self.dim = model, dim
         self.hop_size, self.center, self.pooling = hop_size, center, pooling
         self.sr, self.threads = sr, threads
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         default = Embedder()
         given = (name for name in PARAMETERS if getattr(self, name) != getattr(default, name))
         return f"Embedder({', '.join(f'{name}={getattr(self, name)!r}' for name in given)})"
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name. `deep` has no effect; scikit-learn passes it."""
         return {name: getattr(self, name) for name in PARAMETERS}
 
-    def set_params(self, **parameters):
+    def set_params(self, **parameters: Any) -> Embedder:
         """Set parameters by name, and return self."""
         for name, value in parameters.items():
             if name not in PARAMETERS:
@@ -80,7 +98,7 @@ class Embedder:
             setattr(self, name, value)
         return self
 
-    def set_output(self, *, transform=None):
+    def set_output(self, *, transform: str | None = None) -> Embedder:
         """Choose what `transform` returns, and return self.
 
         Parameters
@@ -99,7 +117,7 @@ class Embedder:
             self._sklearn_output_config = {"transform": transform}  # scikit-learn's clone copies this attribute
         return self
 
-    def fit(self, X, y=None):  # noqa: N803 scikit-learn's names
+    def fit(self, X: Any, y: Any = None) -> Embedder:  # noqa: N803 scikit-learn's names
         """Check the parameters, load the model, and return self.
 
         Parameters
@@ -119,7 +137,7 @@ class Embedder:
         self.n_features_out_ = len(pools) * model.dim
         return self
 
-    def transform(self, X):  # noqa: N803
+    def transform(self, X: Any) -> Any:  # noqa: N803
         """Embed recordings, and pool the embeddings of each over time.
 
         Parameters
@@ -156,14 +174,14 @@ class Embedder:
             return features
         import pandas
 
-        index = X.index if isinstance(X, pandas.Series) else None
+        index: Any = X.index if isinstance(X, pandas.Series) else None
         return pandas.DataFrame(features, index, self.get_feature_names_out())
 
-    def fit_transform(self, X, y=None):  # noqa: N803
+    def fit_transform(self, X: Any, y: Any = None) -> Any:  # noqa: N803
         """Call `fit`, then `transform`."""
         return self.fit(X, y).transform(X)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, `mean0`, `mean1` ...: shape (n_features,), object.
 
         `input_features` is ignored.
@@ -172,10 +190,10 @@ class Embedder:
         names = [f"{pool}{number}" for pool in self.pooling.split("+") for number in range(model.dim)]
         return np.array(names, dtype=object)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return True  # there is nothing to learn
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Return the tags that scikit-learn 1.6 and later ask every step for."""
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 

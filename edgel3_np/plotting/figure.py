@@ -1,6 +1,9 @@
 """Draw a recording: the waveform, what the network sees of it, its embeddings, and how similar they are."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +17,9 @@ from ..pipeline import embedding_batches, framing_for, name_of
 from ..weights.registry import DEFAULT
 from .timebins import SignalBins, TimeBins
 
+if TYPE_CHECKING:
+    from ..model import Audio, Model
+
 MAX_MOMENTS = 1000  # rows and columns of the self-similarity matrix
 DYNAMIC_RANGE = 100.0  # dB below the loudest part; the spectrogram's darkest colour stands for all that is quieter
 PERCENTILES = (2, 98)  # of the embeddings' values: the ends of the colour scale, as a few dimensions are far larger
@@ -25,7 +31,16 @@ NO_WINDOW = "0.85"  # the grey of times without a window
 PANELS = ("waveform", "spectrogram", "embedding", "self-similarity")
 
 
-def plot_recording(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, center=True, title=None):
+def plot_recording(
+    audio: Audio,
+    sr: float | None = None,
+    *,
+    model: str | os.PathLike[str] | Model = DEFAULT,
+    dim: int | None = None,
+    hop_size: float = 0.1,
+    center: bool = True,
+    title: str | None = None,
+) -> Any:
     """Draw a recording and its embeddings: four panels over the same seconds.
 
     1. The waveform at the model's rate: its extremes.
@@ -91,7 +106,7 @@ def plot_recording(audio, sr=None, *, model=DEFAULT, dim=None, hop_size=0.1, cen
     return _draw(_Page(make_figure, title), signal, embeddings, framing)
 
 
-def save(figure, path):
+def save(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, SVG or PDF: completely or not at all, and with the same bytes every time.
 
     Parameters

@@ -3,9 +3,12 @@
 The file stays in memory until its hash is checked. Either a complete model is written, or nothing.
 """
 
+from __future__ import annotations
+
 import io
 import os
 from pathlib import Path
+from typing import Callable
 
 from .._files import read_file
 from ..collections.atomic import atomic
@@ -21,7 +24,14 @@ from .keras import import_h5py
 MAX_BYTES = 128 << 20  # of a released file; the known ones have 4 to 17 MB
 
 
-def install(name, *, source=None, directory=None, url=None, progress=None):
+def install(
+    name: str,
+    *,
+    source: str | os.PathLike[str] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    url: str | None = None,
+    progress: Callable[[int, int | None], object] | None = None,
+) -> Path:
     """Install a released model: fetch its file, compare its hash, convert it.
 
     Nothing is done if the directory already has the model, converted from that file. Needs h5py (extra `convert`).
