@@ -174,8 +174,8 @@ class Embedder:
             return features
         import pandas
 
-        index: Any = X.index if isinstance(X, pandas.Series) else None
-        return pandas.DataFrame(features, index, self.get_feature_names_out())
+        rows = X.index if isinstance(X, pandas.Series) else None
+        return pandas.DataFrame(features, rows, self.get_feature_names_out())
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:  # noqa: N803
         """Call `fit`, then `transform`."""
