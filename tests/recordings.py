@@ -7,6 +7,7 @@ A recording holds noise, so sound at a wrong time is seen: it has nothing in com
 
 import argparse
 import io
+import re
 import struct
 import sys
 from functools import cache
@@ -16,6 +17,8 @@ import numpy as np
 import soundfile
 
 from edgel3_np import EdgeL3Error
+from edgel3_np.audio import flac
+from edgel3_np.audio.kinds import frame_at
 from edgel3_np.audio.reading import open_audio
 
 SR, SECONDS, PIECE = 8000, 1.5, 400  # Hz, s, samples that are compared at a time
@@ -41,6 +44,13 @@ SIZES = {  # container -> (letters before the size of the samples, distance, for
     "CAF": (b"data", 4, ">q", 4),
     "AU": (b".snd", 8, ">I", 0),
 }
+
+
+ID3 = b"ID3\3\0\0\0\0\2\0" + bytes(256)
+APE = struct.pack("<8sIIII8s", b"APETAGEX", 2000, 72, 1, 0xA0000000, b"")
+APE += struct.pack("<II8s32s", 32, 0, b"abcdefg", b"x" * 32)[:40]
+APE += struct.pack("<8sIIII8s", b"APETAGEX", 2000, 72, 1, 1 << 31, b"")
+TAGS = [ID3, ID3[:5] + b"\x10" + ID3[6:] + b"3DI" + ID3[3:10], APE, ID3 + bytes(3000), b"TAG" + b"q" * 125, APE + ID3]
 
 
 class Case(NamedTuple):
@@ -100,21 +110,91 @@ def make(rng):
     (container, subtype), content = list(files.items())[rng.integers(len(files))]
     expected, said = read(content)
     assert len(expected) and not said, (container, subtype, said)
-    kinds = ["cut", "hole", "twice", *(["size"] if container in SIZES else [])]
+    surveyed = container in (*SIZES, "OGG", "FLAC", "MP3")
+    kinds = ["cut", "hole", "twice"] + ["tags", "other"] * surveyed + ["size", "silence"] * (container in SIZES)
+    kinds += ["units"] * 3 * (container in ("OGG", "FLAC", "MP3")) + ["count"] * (container in ("FLAC", "MP3"))
     kind = kinds[rng.integers(len(kinds))]
+    name, reach, hole = f"{container} {subtype} {kind}", 0, -1.0
     if kind == "cut":
         content = content[: int(len(content) * (rng.integers(10) + 0.5) / 10)]
     elif kind == "hole":
         place = int(rng.integers(len(content) // 4, len(content) - HOLE))
         content = content[:place] + bytes(HOLE) + content[place + HOLE :]
         head = 4096 if container == "CAF" else 0
-        share = max(0.0, place - head) / (len(content) - head)
-        return Case(f"{container} {subtype} hole at {place}", content, expected, REACH.get(subtype, 400), share)
+        reach, hole = REACH.get(subtype, 400), max(0.0, place - head) / (len(content) - head)
     elif kind == "twice":
         content, expected = content + content, np.concatenate([expected, expected])
+    elif kind == "other":
+        following = [pair for pair in files if pair[0] in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64", "AU")]
+        other = files[following[rng.integers(len(following))]]
+        between = TAGS[rng.integers(len(TAGS))] if rng.integers(2) else b""
+        content, expected = content + between + other, np.concatenate([expected, read(other)[0]])
+    elif kind == "tags":
+        before = b"".join(TAGS[rng.integers(len(TAGS))] for _ in range(rng.integers(3)))
+        content = before + content + TAGS[rng.integers(len(TAGS))]
+    elif kind == "silence":
+        content, expected = with_silence(content, container, expected, rng)
+    elif kind == "units":
+        content, name = with_other_units(content, container, rng, name)
+    elif kind == "count":
+        content = with_count(content, container, float(rng.choice([0.0, 0.3, 0.9, 1.3])))
     else:
         content = with_size(content, container, float(rng.choice([0.0, 0.25, 0.5, 0.98, 1.5, np.inf])))
-    return Case(f"{container} {subtype} {kind} {len(content)}", content, expected, 0, -1.0)
+    return Case(f"{name} {len(content)}", content, expected, reach, hole)
+
+
+def with_silence(content, container, expected, rng):
+    """Return a file whose header promises a part, behind which silence follows, and the samples that it holds."""
+    place = int(len(expected) * 0.4)
+    silent = np.concatenate([expected[:place], np.zeros(1000), expected[place + 1000 :]])
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", SR, 1, "PCM_16", format=container) as sound:
+        sound.write(silent)
+    return with_size(file.getvalue(), container, 0.4), read(file.getvalue())[0]
+
+
+def units(content, container):
+    """Return the parts of a file that its decoder takes one after the other: pages, or frames, behind a header."""
+    if container == "OGG":
+        starts = [match.start() for match in re.finditer(b"OggS\0", content)]
+    elif container == "MP3":
+        starts, place = [], 0
+        while place + 4 < len(content):
+            starts.append(place)
+            place += frame_at(content, place).length
+    else:
+        places = [match.start() for match in flac._FRAME.finditer(content)]
+        starts = [0, *(place for place in places if flac._frame(content[place:][:42]))]
+    return [content[start:stop] for start, stop in zip(starts, [*starts[1:], len(content)])]
+
+
+def with_other_units(content, container, rng, name):
+    """Return a file of which a page or frame is missing, repeated, or swapped with the next, or that ends there."""
+    parts = units(content, container)
+    number, how = int(rng.integers(1, len(parts) - 1)), ["missing", "repeated", "last", "swapped"]
+    how = how[rng.integers(len(how) - (container == "MP3"))]  # its frames have no numbers
+    if how == "missing":
+        del parts[number]
+    elif how == "repeated":
+        parts.insert(number, parts[number])
+    elif how == "swapped":
+        parts[number : number + 2] = parts[number : number + 2][::-1]
+    else:
+        parts = parts[:number]
+    return b"".join(parts), f"{name} {how} at {number} of {len(parts)}"
+
+
+def with_count(content, container, share):
+    """Return a FLAC or MP3 whose header counts another number of samples or frames: a share of the true one."""
+    if container == "FLAC":
+        count = int.from_bytes(content[21:26], "big")
+        wrong = count & ~((1 << 36) - 1) | int((count & (1 << 36) - 1) * share)
+        return content[:21] + wrong.to_bytes(5, "big") + content[26:]
+    place = max(content.find(b"Xing"), content.find(b"Info")) + 8
+    if place < 8:
+        return content
+    wrong = int(int.from_bytes(content[place : place + 4], "big") * share)
+    return content[:place] + wrong.to_bytes(4, "big") + content[place + 4 :]
 
 
 def with_size(content, container, share):

@@ -17,7 +17,6 @@ from edgel3_np._foreign import describe
         (b"\n <HTML>", "web page"),
         (b"<?xml version='1.0'?>", "web page"),
         (bytes(64), "zeros"),
-        (b"", "0 bytes"),
     ],
 )
 def test_errors_say_what_a_file_is_and_what_to_do(tmp_path, head, words):
@@ -28,6 +27,15 @@ def test_errors_say_what_a_file_is_and_what_to_do(tmp_path, head, words):
     assert caught.value.kind == "not audio"
     with pytest.raises(EdgeL3Error, match=f"sound.wav: expected an npz.*{words}"):
         load_model(path)
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "sound.wav").write_bytes(b"")
+    with pytest.raises(EdgeL3Error, match="sound.wav: .*the file has 0 bytes") as caught:
+        embed(tmp_path / "sound.wav")
+    assert caught.value.kind == "empty"
+    with pytest.raises(EdgeL3Error, match="sound.wav: expected an npz.*the file has 0 bytes"):
+        load_model(tmp_path / "sound.wav")
 
 
 def test_nothing_is_said_of_what_is_not_known():

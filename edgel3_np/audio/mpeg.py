@@ -2,190 +2,88 @@
 
 import struct
 from collections import namedtuple
-from typing import NamedTuple, Optional
 
-_LOW = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_BITRATES = {  # (version 1, layer) -> kbit/s by index
-    (True, 1): range(32, 449, 32),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): _LOW,
-    (False, 3): _LOW,
-}
-_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
-_CHUNK, MARGIN = 1 << 20, 1 << 13  # bytes that are read at a time; more than a frame has
+from .kinds import ALIKE, confirmed_frame, ends, frame_at, tag_length
+from .pieces import PROMISE, Part, Window
+
 MAX_JUNK = 100_000  # places at which no frame begins
-ALIKE = 0xFFFE0C00  # bits of a header that are the same in all frames: version, layer, rate
+
+# A header that counts frames: their number (0: it does not say), where it stands, and whether that of bytes follows.
+_Count = namedtuple("_Count", "frames place with_bytes")
 
 
-_Frame = namedtuple("_Frame", "length samples sr header")  # bytes, samples, Hz, 32 bits
+def mpeg_parts(read, size, start):
+    """Return ([Part], where it stops) of the MPEG audio that begins at a place; no parts if there is none.
 
-
-class Stretch(NamedTuple):
-    """Frames that belong together: a file, of which several may lie one behind the other."""
-
-    start: int  # first byte of the first frame
-    stop: int  # byte behind the last whole frame
-    frames: int  # whole frames that hold sound
-    promised: Optional[int]  # frames that a Xing or Info header counts
-    samples: int  # of a frame
-    sr: int  # Hz
-    broken_at: Optional[int]  # frames before the first hole
-    header: bytes  # the first four bytes
-    varies: bool = False  # frames have different bit rates
-
-    @property
-    def is_layer_3(self):
-        """Whether it is MP3, whose decoders know Xing headers."""
-        return self.header[1] >> 1 & 3 == 1
-
-
-def mpeg_stretches(read, size, most):
-    """Return the files of MPEG audio that lie one behind the other.
-
-    Parameters
-    ----------
-    read : callable, (start, count) -> bytes
-    size : int
-        Bytes of the file.
-    most : int > 0
-        Stretches to return at most.
-
-    Returns
-    -------
-    stretches : list of Stretch
-        Empty if there are no frames, or frames of unknown length (free format).
+    It stops where another file begins: a header that counts frames, frames of another rate, or another kind.
     """
-    stretches, window, position, hole, junk = [], _Window(read, size), 0, False, 0
-    while position < size and len(stretches) <= most:
+    window, position, stop, first, begin = Window(read, size), start, start, None, start
+    frames, junk, hole, broken, cut, varies, count = 0, 0, False, False, False, False, None
+    while position < size and junk < MAX_JUNK:
         buffer, offset = window.at(position)
-        tag = tag_length(buffer, offset)
-        frame = None if tag else _confirmed(buffer, offset, stretches)
-        if frame is None:
-            junk += not tag
-            if junk > MAX_JUNK or not (tag or stretches):  # this is something else, or nothing is right in it
-                return []
-            hole = hole or bool(stretches and not tag)
-            position += tag or _next_sync(buffer, offset)
-        elif position + frame.length > size:
+        tag = tag_length(buffer[offset : offset + 32])
+        frame = frame_at(buffer, offset) if first and not hole else confirmed_frame(buffer, offset)
+        if tag or frame is None or first and not hole and (first.header ^ frame.header) & ALIKE:
+            if not (tag or hole) and ends(read, size, position):
+                break
+            hole, junk = hole or not tag, junk + (not tag)
+            found = buffer.find(b"\xff", offset + 1)  # the next place where a frame may begin
+            position += tag or (found if found >= 0 else max(offset + 1, len(buffer))) - offset
+            continue
+        counted, cut, broken = _count(buffer, offset, position, frame), position + frame.length > size, hole
+        if first and counted or cut or broken:
             break
-        else:
-            _take(stretches, buffer, offset, position, frame, hole)
-            position, hole = position + frame.length, False
-    return stretches[:most]
+        first, count, stop = first or frame, count or counted, position + frame.length
+        if counted and not counted.place:
+            begin = stop
+        varies = varies or (first.header ^ frame.header) & 0xF000 != 0
+        frames, position = frames + (not counted), stop
+    if frames < 2:
+        return [], start
+    return [_part(first, frames, count, (begin, stop), varies, broken, cut)], size if broken or cut else stop
 
 
-class _Window:
-    """The bytes around a place of a file, of which the next ones are asked for again and again."""
-
-    def __init__(self, read, size):
-        self._read, self._size, self._begin, self._buffer = read, size, 0, b""
-
-    def at(self, position):
-        """Return a buffer with some kilobytes from `position` on, if there are so many, and where it is in there."""
-        end = self._begin + len(self._buffer)
-        if not self._begin <= position <= end - MARGIN and (end < self._size or position < self._begin):
-            self._begin, self._buffer = position, self._read(position, _CHUNK)
-        return self._buffer, position - self._begin
-
-
-def _take(stretches, buffer, offset, position, frame, hole):
-    """Add a frame to the last stretch, or begin one."""
-    promised = _promised(buffer, offset, frame)
-    if not stretches or promised is not None or frame.sr != stretches[-1].sr:
-        header = buffer[offset : offset + 4]
-        stretches.append(Stretch(position, position, 0, promised, frame.samples, frame.sr, None, header))
-    last = stretches[-1]
-    stretches[-1] = last._replace(
-        stop=position + frame.length,
-        frames=last.frames + (promised is None),
-        broken_at=last.frames if hole and last.broken_at is None and last.frames else last.broken_at,
-        varies=last.varies or (int.from_bytes(last.header, "big") ^ frame.header) & 0xF000 != 0,
-    )
+def _part(first, frames, count, extent, varies, broken, cut):
+    """Return the part for so many frames. Decoders take their number from a header, or guess it."""
+    begin, stop = extent
+    told, length, pieces, remark = count.frames if count else 0, first.samples / first.sr, (extent,), ""
+    if count and count.place and told < frames:
+        numbers = struct.pack(">II", frames, stop - begin)[: 8 if count.with_bytes else 4]
+        pieces = (begin, count.place), numbers, (count.place + len(numbers), stop)
+    elif not told and varies and first.header >> 17 & 3 == 1:  # layer 3 alone has such headers
+        pieces = _xing_frame(first.header, frames, stop - begin), extent
+    if told and told != frames and not broken:
+        remark = PROMISE.format(f"{told * length:.3f} s", f"{frames * length:.3f} s")
+        remark += ": the file is cut off" if frames < told else ""
+    elif cut and not told:
+        remark = "the file is cut off in the middle of a frame"
+    return Part(pieces, max(frames, told) * length, broken, remark, 3 * 1152 / first.sr)  # encoders add some
 
 
-def xing_frame(stretch):
-    """Return a frame that counts the frames of a stretch, to stand before them: decoders take their number from it.
+def _xing_frame(header, frames, length):
+    """Return a frame that counts the frames and bytes behind it.
 
-    It has the first frame's header but the largest bit rate, so that it has room.
+    It has the header of the first frame, but the largest bit rate, so that it has room.
     """
-    word = int.from_bytes(stretch.header, "big")
-    version, channels = word >> 19 & 3, 1 if word >> 6 & 3 == 3 else 2
-    word = word & ~(0xF << 12) | 9 << 12 | 1 << 16  # no checksum
-    header = word.to_bytes(4, "big")
-    frame = _frame(header + bytes(4), 0)
-    side = {(True, 2): 32, (True, 1): 17, (False, 2): 17, (False, 1): 9}[version == 3, channels]
-    numbers = struct.pack(">III", 3, stretch.frames, frame.length + stretch.stop - stretch.start)  # frames and bytes
-    return (header + bytes(side) + b"Xing" + numbers).ljust(frame.length, b"\0")
+    head = (header & ~(0xF << 12) | 9 << 12 | 1 << 16).to_bytes(4, "big")  # no checksum
+    size = frame_at(head, 0).length
+    numbers = b"Xing" + struct.pack(">III", 3, frames, size + length)
+    return (head + bytes(_side(header)) + numbers).ljust(size, b"\0")
 
 
-def tag_length(buffer, offset):
-    """Return the bytes of a tag (ID3, APE) at a place, 0 if there is none."""
-    head = buffer[offset : offset + 32]
-    if head[:3] == b"ID3" and len(head) >= 10:
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        return 10 + size + (10 if head[5] & 16 else 0)
-    if head[:3] == b"TAG":
-        return 128
-    if head[:8] == b"APETAGEX" and len(head) >= 24:
-        size, flags = struct.unpack_from("<I", head, 12)[0], struct.unpack_from("<I", head, 20)[0]
-        return (size if flags >> 29 & 1 else 0) + 32 if flags >> 29 & 1 else 32
-    return 0
+def _side(header):
+    """Return the bytes between the header of a frame and a Xing header."""
+    version, mono = header >> 19 & 3, header >> 6 & 3 == 3
+    return (17 if mono else 32) if version == 3 else (9 if mono else 17)
 
 
-def _frame(buffer, offset):
-    """Return the frame whose header lies at a place, or None."""
-    if offset + 4 > len(buffer) or buffer[offset] != 0xFF or buffer[offset + 1] < 0xE0:
-        return None
-    word = int.from_bytes(buffer[offset : offset + 4], "big")
-    version, layer, index, rate = word >> 19 & 3, 4 - (word >> 17 & 3), word >> 12 & 15, word >> 10 & 3
-    if version == 1 or layer == 4 or not 1 <= index <= 14 or rate == 3:
-        return None
-    sr, bitrate, padding = _RATES[version][rate], 1000 * _BITRATES[version == 3, layer][index - 1], word >> 9 & 1
-    samples = {1: 384, 2: 1152, 3: 1152 if version == 3 else 576}[layer]
-    length = (12 * bitrate // sr + padding) * 4 if layer == 1 else samples // 8 * bitrate // sr + padding
-    return _Frame(length, samples, sr, word)
-
-
-def _confirmed(buffer, offset, stretches):
-    """Return the frame at a place if it is like those before it, or else if one or two like it follow; or None.
-
-    Any two bytes may look like the beginning of a frame.
-    """
-    frame = first = _frame(buffer, offset)
-    if frame is None or stretches and not (int.from_bytes(stretches[-1].header, "big") ^ frame.header) & ALIKE:
-        return frame
-    for _ in range(2):
-        offset += frame.length
-        if offset + 4 > len(buffer):
-            return first
-        frame = _frame(buffer, offset)
-        if frame is None or (first.header ^ frame.header) & ALIKE:
-            return None
-    return first
-
-
-def _promised(buffer, offset, frame):
-    """Return the number of frames that a Xing, Info or VBRI header counts, -1 if it does not; None if it is none."""
-    version, mono = frame.header >> 19 & 3, frame.header >> 6 & 3 == 3
-    side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
-    place = offset + 4 + side
-    if buffer[place : place + 4] in (b"Xing", b"Info"):
-        flags, count = struct.unpack_from(">II", buffer[place + 4 : place + 12].ljust(8, b"\0"))
-        return count if flags & 1 else -1
-    if buffer[offset + 36 : offset + 40] == b"VBRI":
-        return int.from_bytes(buffer[offset + 50 : offset + 54], "big")
+def _count(buffer, offset, position, frame):
+    """Return the `_Count` of a Xing, Info or VBRI header that a frame holds, or None."""
+    place = 4 + _side(frame.header)
+    content = buffer[offset : offset + 64].ljust(64, b"\0")
+    if content[place : place + 4] in (b"Xing", b"Info"):
+        flags, frames = struct.unpack_from(">II", content, place + 4)
+        return _Count(frames, position + place + 8, flags & 2) if flags & 1 else _Count(0, 0, False)
+    if content[36:40] == b"VBRI":
+        return _Count(int.from_bytes(content[50:54], "big"), position + 50, False)
     return None
-
-
-def _next_sync(buffer, offset):
-    """Return how many bytes lie before the next place where a frame may begin."""
-    found = buffer.find(b"\xff", offset + 1)
-    return (found if found >= 0 else max(offset + 1, len(buffer))) - offset
-
-
-def begins_with_mpeg(head):
-    """Tell whether a file begins with two frames of MPEG audio; `head` has 8 kB of it, or all there are."""
-    first = _frame(head, 0)
-    return first is not None and _frame(head, first.length) is not None

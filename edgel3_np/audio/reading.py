@@ -12,7 +12,7 @@ import numpy as np
 from .._files import open_regular
 from .._foreign import describe
 from ..errors import EdgeL3Error
-from .pieces import Pieces, end_of
+from .pieces import Pieces, Source
 from .samples import MAX_CHANNELS, check_samples, check_sr, scale_remark, to_mono, wide_peak
 from .survey import survey
 from .wav import WavFile
@@ -23,6 +23,7 @@ PACKET = 64  # frames by which a count of whole packets may differ
 MAX_SECONDS = 1e9  # a longer recording is of unknown length
 BLOCK_SAMPLES = 1 << 18  # samples (frames x channels) that are read at a time: 2 MiB as float64
 FINE = 16  # frames that are read at a time before a place where decoding fails
+MAX_REMARKS = 20  # about a file; more are counted
 
 
 @contextmanager
@@ -70,12 +71,14 @@ def open_audio(audio, sr=None, notice=None):
         with open_regular(path, "an audio file") as file, _sound_file(file, name, sr, notice, path) as opened:
             yield opened
     elif isinstance(audio, (bytes, bytearray, memoryview)):
-        with _sound_file(io.BytesIO(audio), "audio given as bytes", sr, notice) as opened:
+        with _sound_file(io.BytesIO(bytes(audio)), "audio given as bytes", sr, notice) as opened:
             yield opened
     elif _is_file_like(audio):
-        if not isinstance(audio.read(0), bytes):
-            raise EdgeL3Error("audio: expected a file open for reading bytes (mode 'rb'), found one for text")
         name = str(getattr(audio, "name", "audio file object"))
+        if getattr(audio, "closed", False):
+            raise EdgeL3Error(f"{name}: expected an open file, found one that is closed")
+        if isinstance(audio, io.TextIOBase):
+            raise EdgeL3Error(f"{name}: expected a file open for reading bytes (mode 'rb'), found one for text")
         if hasattr(audio, "seekable") and not audio.seekable():
             raise EdgeL3Error(
                 f"{name}: expected a file that can be read from any place, found a pipe or stream; read it to its end "
@@ -102,90 +105,101 @@ def _is_file_like(audio):
 
 @contextmanager
 def _sound_file(file, name, sr, notice, path=None):
+    source = Source(file, name)
+    if not source.size and not source.origin:
+        raise EdgeL3Error(f"{name}: expected a sound file, found none: the file has 0 bytes", kind="empty")
     try:
-        origin = file.tell()
-        parts = survey(file)
-    except OSError as error:
-        raise EdgeL3Error(f"{name}: cannot be read: {error.strerror or error}", kind="unreadable") from error
-    with _decoder(file, name, parts[0], path, origin) as decoder:
+        parts = survey(source.read, source.size)
+    except EdgeL3Error as error:
+        text = f"{name}: {error}".replace(f"{name}: {name}: ", f"{name}: ")
+        raise EdgeL3Error(text, kind=error.kind) from error.__cause__
+    path = None if source.origin else path
+    with _decoder(source, file, name, parts[0], path) as decoder:
         if not 1 <= decoder.channels <= MAX_CHANNELS:
-            found = f"found {decoder.channels}"
-            raise EdgeL3Error(f"{name}: expected 1 to {MAX_CHANNELS} channels, {found}", kind="not audio")
+            expected = f"expected 1 to {MAX_CHANNELS} channels"
+            raise EdgeL3Error(f"{name}: {expected}, found {decoder.channels}", kind="not audio")
         try:
             file_sr = check_sr(decoder.samplerate, name)
         except EdgeL3Error as error:
             raise EdgeL3Error(str(error), kind="not audio") from None
         if sr is not None and check_sr(sr) != file_sr:
             raise EdgeL3Error(f"{name}: sr={sr} was given but the file says {file_sr} Hz; leave sr out for files")
-        yield file_sr, _all_blocks(file, name, parts, decoder, path, notice or (lambda text, incomplete: None))
+        yield file_sr, _all_blocks(partial(_decoder, source, file, name), parts, decoder, path, notice, name)
 
 
-def _all_blocks(file, name, parts, decoder, path, notice):
+def _all_blocks(open_part, parts, decoder, path, notice, name):
     """Yield the blocks of all parts of a file, one after the other."""
-    sr, start = decoder.samplerate, 0
+    sr, start, remarks = decoder.samplerate, 0, 0
+
+    def remark(text):
+        nonlocal remarks
+        remarks += 1
+        if remarks <= MAX_REMARKS and notice is not None:
+            notice(f"from {begin / sr:.3f} s on: {text}" if begin else text, True)
+
     for number, part in enumerate(parts):
-        reopen = partial(_decoder, file, name, part, path)
+        begin, reopen = start, partial(open_part, part, path)
         if number:
             try:
                 decoder = reopen()
             except EdgeL3Error as error:
-                notice(f"what follows after {start / sr:.3f} s cannot be read: {error}", True)
-                return
+                if part.broken:
+                    raise
+                remark(f"what follows cannot be read: {error}")
+                break
         with decoder:
             if decoder.samplerate != sr:
-                found = f"another rate, {decoder.samplerate} Hz"
-                notice(f"what follows after {start / sr:.3f} s has {found}, and was not read", True)
-                return
-            begin = start
+                remark(f"what follows has another rate, {decoder.samplerate} Hz, and was not read")
+                break
             for samples in _blocks(decoder, reopen, part, begin / sr, name):
-                yield to_mono(samples, start, sr, name)
+                yield part.gain * to_mono(samples, start, sr, name)
                 start += len(samples)
-        _compare(part, decoder, start - begin, notice)
+        _compare(part, decoder, start - begin, remark)
+    if remarks > MAX_REMARKS and notice is not None:
+        notice(f"there are {remarks - MAX_REMARKS} more remarks like these", True)
 
 
 def _blocks(decoder, reopen, part, offset, name):
     """Yield the blocks of a part, which begins at the time `offset`, in seconds: (m, channels)."""
-    sr, done, end = decoder.samplerate, 0, None
-    if part.sound_until is not None:
-        end = int(part.sound_until * sr)
-    last = end
-    if decoder.frames < MAX_SECONDS * sr:  # libsndfile gives no more, and clears all the memory that it is given
-        last = decoder.frames if end is None else min(end, decoder.frames)
-    frames = max(1, BLOCK_SAMPLES // decoder.channels)
+    sr, early = decoder.samplerate, decoder.early(part)
+    done, frames = early, max(1, BLOCK_SAMPLES // decoder.channels)
+    decoder.read(early)  # and raises what went wrong while it was opened
+    last = decoder.frames if decoder.frames < MAX_SECONDS * sr else None  # libsndfile clears all that it is given
     while last is None or done < last:
         try:
             samples = decoder.read(frames if last is None else min(frames, last - done))
-        except MemoryError:  # says nothing about the recording
+        except (MemoryError, EdgeL3Error):  # these say nothing about the recording
             raise
         except Exception as error:
-            for samples in _until_failure(decoder, reopen, frames, done):
+            for samples in _until_failure(reopen, frames, done):
                 yield samples
                 done += len(samples)
-            if decoder.failure is not None or decoder.rest():
-                failed = f"reading failed at {offset + done / sr:.3f} s"
+            if decoder.rest() and not part.broken:
+                failed = f"reading failed at {offset + (done - early) / sr:.3f} s"
                 raise EdgeL3Error(f"{name}: {failed}: {error}", kind="damaged") from error
             decoder.failed = True  # and nothing lies behind: the file is cut off
-            return
+            break
         if not len(samples):
             break
         yield samples
         done += len(samples)
-    if end is not None:
-        raise EdgeL3Error(
-            f"{name}: damaged at {offset + end / sr:.3f} s: bytes are missing or changed, and times behind would be "
-            "wrong; repair the recording or cut it there",
-            kind="damaged",
-        )
+    if part.broken:
+        raise _damaged(name, offset + (done - early) / sr)
 
 
-def _until_failure(failed, reopen, frames, done):
+def _damaged(name, seconds):
+    """Return the error for a recording that is broken from a time on."""
+    advice = "repair the recording or cut it there" if seconds else "it is whole up to 0.000 s; repair the recording"
+    text = f"damaged at {seconds:.3f} s: bytes are missing, changed or not in order, and times behind would be wrong"
+    return EdgeL3Error(f"{name}: {text}; {advice}", kind="damaged")
+
+
+def _until_failure(reopen, frames, done):
     """Yield what comes before the place where a decoder failed, within the block that begins at frame `done`.
 
     libsndfile gives nothing of the block in which it fails. So a new decoder reads up to that block, and then little
     by little.
     """
-    if failed.failure is not None:
-        return
     with reopen() as decoder:
         while done > 0:
             done -= len(decoder.read(min(frames, done))) or done
@@ -201,26 +215,25 @@ def _until_failure(failed, reopen, frames, done):
             yield samples
 
 
-def _compare(part, decoder, frames, notice):
+def _compare(part, decoder, frames, remark):
     """Compare the frames that were read of a part with what its headers promise."""
-    sr, promised = decoder.samplerate, part.promised
-    if not part.known:  # libsndfile's word
-        promised = decoder.promised / sr
-        if "truncated" in decoder.notes or frames > decoder.promised:
-            notice(f"libsndfile finds the file truncated; {frames / sr:.3f} s were read", True)
-            return
-        if decoder.rest() > TRAILER:
-            text = f"libsndfile stops {decoder.rest()} bytes before the end of the file"
-            notice(f"{text}; {frames / sr:.3f} s were read", True)
-            return
+    sr, promised = decoder.samplerate, part.promised if part.known else decoder.promised / decoder.samplerate
     seconds = frames / sr
+    if part.clock is not None:
+        promised = (decoder.frames - decoder.early(part)) / sr
     if part.remark:
-        notice(part.remark, True)
-    elif promised is not None and promised < MAX_SECONDS and seconds < promised - part.slack - 1e-9:
+        remark(part.remark)
+    if not part.known and ("truncated" in decoder.notes or frames > decoder.promised):
+        remark(f"libsndfile finds the file truncated; {seconds:.3f} s were read")
+    elif not part.known and decoder.rest() > TRAILER:
+        remark(f"libsndfile stops {decoder.rest()} bytes before the end of the file; {seconds:.3f} s were read")
+    elif "cut off" in part.remark:
+        return
+    elif promised is not None and seconds < promised - part.slack - 1e-9 and promised < MAX_SECONDS:
         lengths = f"{seconds:.3f} s were read of {promised:.3f} s that the header promises"
-        notice(f"{lengths}: the file is cut off or broken", True)
+        remark(f"{lengths}: the file is cut off or broken")
     elif decoder.failed:
-        notice(f"{seconds:.3f} s were read: the file is cut off or broken behind", True)
+        remark(f"{seconds:.3f} s were read: the file is cut off or broken behind")
 
 
 class _Decoder:
@@ -230,7 +243,7 @@ class _Decoder:
         self._sound, self._pieces, self._file = sound, pieces, file
         self.samplerate, self.channels, self.frames = sound.samplerate, sound.channels, sound.frames
         self.failed = False  # reading ended with an error
-        self.notes = "" if isinstance(sound, WavFile) else sound.extra_info
+        self.notes = sound.extra_info
         found = re.findall(r"(?:Frames|Cols) *: *(\d+)", self.notes)
         self.promised = int(found[-1]) if found else self.frames  # libsndfile counts what is there
         if abs(self.promised - self.frames) < PACKET:
@@ -238,18 +251,16 @@ class _Decoder:
 
     def read(self, frames):
         """Return the next frames, or those that are left: (m, channels)."""
-        if isinstance(self._sound, WavFile):
-            samples = self._sound.read(frames)
-        else:
-            samples = self._sound.read(frames, dtype="float64", always_2d=True)
-        if self.failure is not None:
-            raise self.failure
+        samples = self._sound.read(frames, dtype="float64", always_2d=True)
+        if self._pieces is not None and self._pieces.failure is not None:
+            raise self._pieces.failure
         return samples
 
-    @property
-    def failure(self):
-        """What went wrong while bytes were read, if anything."""
-        return None if self._pieces is None else self._pieces.failure
+    def early(self, part):
+        """Return the frames that libsndfile yields before the sound of Ogg Opus whose time does not begin with 0."""
+        granule, skip = part.clock or (0, 0)
+        begin = granule - skip - self.frames * 48000 / self.samplerate
+        return round(max(0, min(begin, skip)) * self.samplerate / 48000)
 
     def rest(self):
         """Return the number of bytes behind those that are read so far, 0 if it is unknown."""
@@ -263,18 +274,17 @@ class _Decoder:
         return self
 
     def __exit__(self, *_):
-        if not isinstance(self._sound, WavFile):
-            self._sound.close()
+        self._sound.close()
 
 
-def _decoder(file, name, part, path, origin=0):
+def _decoder(source, file, name, part, path):
     """Open what decodes a part of a sound file."""
     soundfile, pieces = find_soundfile(), None
-    if part.pieces is not None or path is None:
-        pieces = Pieces(file, part.pieces or ((origin, end_of(file)),))
+    if part.pieces is not None or path is None or soundfile is None:
+        pieces = Pieces(source, part.pieces or ((0, source.size),))
     try:
         if soundfile is None:
-            return _Decoder(WavFile(pieces or file, name, _why_wav_only()), pieces, file)
+            return _Decoder(WavFile(pieces, name, _why_wav_only()), pieces, file)
         handle = pieces
         if pieces is None:  # libsndfile reads by itself: soundfile's callbacks can lose a Ctrl-C
             handle = path
@@ -286,11 +296,13 @@ def _decoder(file, name, part, path, origin=0):
         raise
     except Exception as error:  # soundfile raises its own, RuntimeError, TypeError (raw files), OSError ...
         if pieces is not None and pieces.failure is not None:
-            raise pieces.failure from None
-        file.seek(origin)
-        found = describe(file.read(64)) or getattr(error, "error_string", error)  # without the repr of our object
+            raise pieces.failure from pieces.failure.__cause__
+        if part.broken:
+            raise _damaged(name, 0.0) from None
+        found = getattr(error, "error_string", error)  # without the repr of our object
+        found = part.remark or describe(source.read(0, 64)) or found
         expected = "a WAV file" if soundfile is None else "a sound file that libsndfile reads"
-        hint = f"; the file is open at byte {origin}, not at its start" if origin else ""
+        hint = f"; the file is open at byte {source.origin}, not at its start" if source.origin else ""
         raise EdgeL3Error(f"{name}: expected {expected}; found: {found}{hint}", kind="not audio") from error
 
 

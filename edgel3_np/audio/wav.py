@@ -11,7 +11,6 @@ import struct
 import numpy as np
 
 from ..errors import EdgeL3Error
-from .pieces import read_whole
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _DTYPES = {
@@ -31,8 +30,8 @@ class WavFile:
 
     Parameters
     ----------
-    file : binary file
-        Positioned at the start of the content. It stays open.
+    file : Pieces
+        Its `read` returns all that is asked for, or all there is.
     name : str
         What messages call it.
     hint : str
@@ -46,12 +45,12 @@ class WavFile:
 
     def __init__(self, file, name, hint):
         self._file, self._name, self._hint = file, name, hint
-        head = read_whole(file, 12)
+        head = file.read(12)
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             raise self._error("a WAV file", f"{head[:4]!r} at its start; {hint}")
         form = b""
         for _ in range(_MAX_CHUNKS):
-            chunk = read_whole(file, 8)
+            chunk = file.read(8)
             if len(chunk) < 8:
                 raise self._error("a chunk of samples ('data')", "the end of the file")
             tag, size = struct.unpack("<4sI", chunk)
@@ -59,7 +58,7 @@ class WavFile:
                 break
             taken = b""
             if tag == b"fmt ":
-                form = taken = read_whole(file, min(size, 40))
+                form = taken = file.read(min(size, 40))
             file.seek(size + size % 2 - len(taken), 1)
         else:
             raise self._error(f"samples within {_MAX_CHUNKS} chunks", "more of other chunks")
@@ -81,15 +80,20 @@ class WavFile:
                 "PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64", f"format {tag}, {bits} bits; {self._hint}"
             )
         if channels == 0 or step != channels * bits // 8:
-            raise self._error(f"frames of {channels} x {bits} bits", f"{step} bytes a frame")
+            raise self._error(f"frames of {channels} x {bits} bits", f"{step} bytes a frame; {self._hint}")
         return rate, channels, _DTYPES[tag, bits], bits // 8
 
     def _error(self, expected, found):
         return EdgeL3Error(f"{self._name}: expected {expected}, found {found}", kind="not audio")
 
-    def read(self, frames):
+    extra_info = ""
+
+    def close(self):
+        """Do nothing: the file stays open."""
+
+    def read(self, frames, **_):
         """Return the next `frames` frames, or those that are left: (m, channels), integers or floats as stored."""
-        content = read_whole(self._file, min(frames, self._left) * self.step)
+        content = self._file.read(min(frames, self._left) * self.step)
         count = len(content) // self.step  # an incomplete last frame is dropped
         self._left = self._left - count if count == min(frames, self._left) else 0
         return self.decode(content[: count * self.step])

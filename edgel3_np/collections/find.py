@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 from .._files import open_regular
 from .._foreign import is_foreign_audio
-from ..audio.mpeg import begins_with_mpeg
+from ..audio.kinds import HEAD, kind_at
 from ..errors import EdgeL3Error
 
 
@@ -19,7 +19,6 @@ def _endings(names):
 # File name extensions that count as audio inside directories; a file that is named directly is always taken
 SUFFIXES = _endings("wav wave bwf bw64 amb flac ogg oga opus spx mp3 mp2 mp1 mpga aif aiff aifc au snd caf w64 rf64")
 SUFFIXES |= _endings("voc sph nist ircam sf paf iff 8svx 16svx pvf avr sds")
-PROBE_BYTES = 8192  # of a file of an unknown extension
 # Of audio that libsndfile does not read
 FOREIGN = _endings("m4a m4b mp4 aac 3gp wma webm mka mkv wv ape tta mpc amr dsf dff ac3 eac3 ra rm alac mov")
 # Of other files that lie beside audio. Every other file is audio if it begins like one.
@@ -27,9 +26,6 @@ OTHERS = _endings(
     "npz npy txt csv tsv json jsonl md xml html htm pdf png jpg jpeg gif svg h5 hdf5 parquet zip gz py log ini"
 )
 OTHERS |= _endings("cfg yaml yml textgrid mat m3u cue nfo db sqlite")
-_MAGICS = (b"fLaC", b"OggS", b"caff", b".snd", b"ID3")
-_CHUNKED = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")  # containers of sound, of pictures and of films:
-_OF_SOUND = (b"WAVE", b"AIFF", b"AIFC", b"8SVX", b"16SV")  # what they hold
 
 
 def find_files(inputs, recursive=True, suffixes=None):
@@ -137,10 +133,10 @@ def _kind_of(path, ending, suffixes):
         return "foreign"
     try:
         with open_regular(path) as file:
-            head = file.read(PROBE_BYTES)
+            head = file.read(HEAD)
     except EdgeL3Error:
         return "sound" if os.path.islink(path) or os.path.isfile(path) else ""
-    if head.startswith(_MAGICS) or (head.startswith(_CHUNKED) and head[8:12] in _OF_SOUND) or begins_with_mpeg(head):
+    if head.startswith((b"ID3", b"OggS")) or kind_at(lambda start, count: head[start : start + count], 0):
         return "sound"
     return "foreign" if is_foreign_audio(head) else ""
 

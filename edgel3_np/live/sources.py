@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio.chunks import UNKNOWN
-from ..audio.pieces import read_whole
 from ..audio.samples import MAX_CHANNELS, check_sr, to_mono
 from ..audio.wav import WavFile
 from ..errors import EdgeL3Error
@@ -78,7 +77,8 @@ def open_stream(file, name, raw, notice):
     if raw is None or head[:4] == b"RIFF":
         if head[:4] == b"RIFF" and len(head) < 12:
             raise EdgeL3Error(f"{name}: expected a WAV header, found {len(head)} bytes of one alone", kind="not audio")
-        wav = WavFile(pipe, name, "use arecord -f S16_LE" if raw else "convert it, for example: ffmpeg -i X Y.wav")
+        hint = "use arecord -f S16_LE" if raw else "convert it, for example: ffmpeg -i X Y.wav"
+        wav = WavFile(_Header(pipe), name, hint)
         sr, channels, step, decode = wav.samplerate, wav.channels, wav.step, wav.decode
         promised = ENDLESS if wav.promised == 0 or wav.promised >= UNKNOWN else wav.promised
     else:
@@ -128,6 +128,28 @@ def _frames(pipe, name, step, promised, notice):
         notice(f"{name}: expected {promised} bytes of samples, as the header says, {found}")
     if rest:
         notice(f"{name}: expected whole frames of {step} bytes, found {len(rest)} of the last one; it is left out")
+
+
+def read_whole(file, size):
+    """Return `size` bytes, or as many as there are, though one call may return fewer."""
+    content = file.read(size)
+    while 0 < len(content) < size:
+        more = file.read(size - len(content))
+        if not more:
+            break
+        content += more
+    return content
+
+
+class _Header:
+    """A stream whose header is read: each read returns all that is asked for."""
+
+    def __init__(self, pipe):
+        self._pipe, self.seek = pipe, pipe.seek
+
+    def read(self, size):
+        """Return `size` bytes, or as many as there are."""
+        return read_whole(self._pipe, size)
 
 
 class _Pipe:

@@ -276,7 +276,7 @@ def test_a_hundred_thousand_recordings(tmp_path, small_npz):
     for i in range(100_000):
         open(sounds / f"{i}.wav", "wb").close()
     reports = list(iter_files(sounds, tmp_path / "out", model=small_npz, shard=(1, 1000)))
-    assert 50 < len(reports) < 200 and {report.kind for report in reports} == {"not audio"}
+    assert 50 < len(reports) < 200 and {report.kind for report in reports} == {"empty"}
 
 
 @posix

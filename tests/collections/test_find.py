@@ -51,7 +51,7 @@ def test_links_to_directories_are_followed_once(tree, tmp_path_factory):
 
 
 def test_what_libsndfile_reads_is_found_by_its_first_bytes(tree):
-    for name, content in {"x.dat": b"RIFF....WAVE", "y": b"fLaC", "z.bin": b"else", "v.txt": b"RIFF"}.items():
+    for name, content in {"x.dat": b"RIFF....WAVE", "y": b"fLaC\0\0\0\x22", "z.bin": b"else", "v.txt": b"RIFF"}.items():
         (tree / name).write_bytes(content)
     for name in ("a.m4a", "B.WV", "c.Opus", "d.bwf", "e.mp2"):
         (tree / name).write_bytes(b"RIFF")
