@@ -29,7 +29,7 @@ def test_what_is_written_is_read_back(tmp_path):
         assert sorted(archive.files) == ["embedding", "provenance", "timestamps"]
         np.testing.assert_array_equal(archive["embedding"], np.concatenate(batches))
         np.testing.assert_array_equal(archive["timestamps"], times(3, 0))
-        assert archive["embedding"].dtype == np.float32 and archive["timestamps"].dtype == np.float64
+        assert archive["embedding"].dtype == "<f4" and archive["timestamps"].dtype == "<f8"
         assert json.loads(archive["provenance"].item()) == provenance
     assert read_provenance(tmp_path / "a.npz") == provenance
     with open_result(tmp_path / "a.npz") as result:
