@@ -85,8 +85,7 @@ class Model:
         threads: int | None = None,
     ) -> Embedding:
         """Embed audio with this model, as the function `embed` does."""
-        options = {"hop_size": hop_size, "center": center, "threads": threads}
-        embedding, remarks, _ = embed_audio(self.network, audio, sr, **options)
+        embedding, remarks, _ = embed_audio(self.network, audio, sr, hop_size=hop_size, center=center, threads=threads)
         for remark in remarks:
             warn(remark)
         return embedding
@@ -148,8 +147,8 @@ def embed(
     Examples
     --------
     >>> import numpy as np
-    >>> noise = np.random.default_rng(0).standard_normal(2 * 44100)
-    >>> embedding, timestamps = embed(noise, sr=44100)
+    >>> tone = np.sin(np.arange(2 * 44100) / 20)  # two seconds of 351 Hz
+    >>> embedding, timestamps = embed(tone, sr=44100)
     >>> embedding.shape, timestamps[:3]
     ((16, 64), array([0. , 0.1, 0.2]))
     """

@@ -134,8 +134,7 @@ class Stream:
         else:
             self._ended = True
             result = self._drain()
-            remark = scale_remark(self._dtype, self._peak)
-            self._stats.others += [remark] if remark else []
+            self._stats.others += filter(None, [scale_remark(self._dtype, self._peak)])
             for remark in self._stats.remarks(self._framing.window, "audio"):
                 warn(remark)
         self._failed = False

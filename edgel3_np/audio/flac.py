@@ -50,8 +50,8 @@ def flac_parts(read, size, start):
         misses += not frame
         if misses > 1000 + (place - start) // 1000:  # this is something else
             break
-    end = _end(read, size, stop, last) if last and not broken and samples >= promised else stop
-    pieces, remark = ((start, end),), ""
+    end, ended = _end(read, size, stop, last) if last and not broken and samples >= promised else (stop, True)
+    pieces, remark = ((start, end),), "" if ended else "the file is cut off: its last frame has no end"
     if broken or 0 < promised < samples:
         remark = "" if broken else PROMISE.format(f"{promised / sr:.3f} s", f"{samples / sr:.3f} s")
         unknown = bytes([read(start + 21, 1)[0] & 0xF0]) + bytes(4)  # else a decoder stops, or misses what is not there
@@ -119,8 +119,9 @@ def _checksum(content, *options):
 
 
 def _end(read, size, stop, last):
-    """Return where the last frame ends: where its checksum is right, and best where nothing else follows."""
+    """Return where the last frame ends (its checksum is right, and best nothing else follows), and whether it does."""
     content = read(last, min(_LONGEST, stop - last))
     whole = (last + count for count, crc in _remainders(content) if crc == 0 and count > 6)
     found = list(islice(whole, _MAX_ENDS))
-    return next((end for end in found if end == stop or ends(read, size, end)), found[-1] if found else stop)
+    end = next((end for end in found if end == stop or ends(read, size, end)), found[-1] if found else stop)
+    return end, bool(found)

@@ -56,7 +56,7 @@ class Embedder:
     Examples
     --------
     >>> import numpy as np
-    >>> noises = np.random.default_rng(0).standard_normal((3, 16000))  # three recordings of one second
+    >>> noises = np.random.default_rng(0).standard_normal((3, 16000)).cumsum(axis=1)  # three recordings of one second
     >>> embedder = Embedder(sr=16000, pooling="mean+std")
     >>> embedder.fit_transform(noises).shape
     (3, 128)

@@ -1,6 +1,7 @@
 """The forward pass: from log-mel spectrograms to embeddings, layer by layer, strip by strip."""
 
 from contextlib import contextmanager
+from copy import copy
 
 import numpy as np
 
@@ -33,7 +34,10 @@ class Workspace:
         threads = useful_threads(network, threads)
         sizes = [layer.module.scratch_size(layer, _together(layer, windows)) for layer in layers]
         last, fused = layers[-1], network.fused
-        self.network, self.windows = network, windows
+        self.network, self.windows = (
+            copy(network),
+            windows,
+        )  # a copy has no spare workspaces: this one would be among them
         self.log_mel = arena.zeros(windows, network.frontend.n_mels, network.frontend.n_frames)
         self.embedding = arena.zeros(windows, network.dim)
         self.scratch = [Scratch(max(sizes), arena) for _ in range(threads)]

@@ -44,9 +44,8 @@ RELEASED = {
     **{f"sea-{dim}": Released(SEA, (*_SEA, dim, dim), "relu", (1, 1)) for dim in (64, 128, 256)},
     "sea-512": Released(SEA, _L3, "relu", (1, 1)),
 }
-for _input, _frontend in OPENL3_FRONTENDS.items():
-    for _content in ("env", "music"):
-        RELEASED[openl3_name(_input, _content)] = Released(_frontend, _L3, "linear", (4, 3))
+_CHOICES = [(openl3_name(name, what), made) for name, made in OPENL3_FRONTENDS.items() for what in ("env", "music")]
+RELEASED.update((name, Released(frontend, _L3, "linear", (4, 3))) for name, frontend in _CHOICES)
 
 
 def is_bundled(name, sha256):

@@ -287,14 +287,14 @@ def test_without_a_directory_outputs_lie_next_to_the_recordings(sounds, small_np
     assert len(reports) == 6
 
 
-def test_the_recipe_of_the_readme(sounds, tmp_path, monkeypatch):
-    """The recipe is for engines without an executor; its lines that need Ray or Spark are comments."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (recipe,) = (block for block in re.findall("```python\n(.*?)```", readme, re.DOTALL) if "find_jobs" in block)
+def test_the_recipe_for_engines_without_an_executor(sounds, tmp_path, monkeypatch):
+    """Its lines that need Ray or Spark are comments."""
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    (recipe,) = (block for block in re.findall("```python\n(.*?)```", page, re.DOTALL) if "find_jobs" in block)
     monkeypatch.chdir(tmp_path)
     sounds.rename("recordings")
     found = {}
-    exec(recipe, found)  # noqa: S102 the code is from our own README
+    exec(recipe, found)  # noqa: S102 the code is from our own page
     assert [report.status for report in found["reports"]] == ["done"] * 6 == ["done"] * found["count"]
     assert len(contents(tmp_path / "embeddings")) == 6
 

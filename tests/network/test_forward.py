@@ -216,7 +216,7 @@ def test_a_copy_of_a_network_has_workspaces_of_its_own(copied):
     other = copied(network)
     assert network.spare and not other.spare
     with workspace(other) as work:
-        assert work.network is other and forward(work, log_mel).tobytes() == expected.tobytes()
+        assert work.network.layers is other.layers and forward(work, log_mel).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -257,6 +257,26 @@ def test_a_pool_grid(grid, threads, monkeypatch):
 def test_no_windows_no_embeddings():
     network = plan_network(factory.random_weights())
     assert forward(Workspace(network), random_log_mel(SEA, 0)).shape == (0, 16)
+
+
+def test_spare_workspaces_end_with_their_network():
+    """At once, not when cycles are collected: a model that is loaded by name for each call would keep them all."""
+    import gc
+    import weakref
+
+    network = plan_network(factory.random_weights())
+    with workspace(network) as work:
+        pass
+    kept, gone = weakref.ref(work), gc.isenabled()
+    gc.disable()
+    try:
+        del work
+        assert kept() is network.spare[0]
+        del network
+        assert kept() is None
+    finally:
+        if gone:
+            gc.enable()
 
 
 def test_memory_does_not_grow_with_the_number_of_windows():
