@@ -19,7 +19,7 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast collections concurrent contextlib cProfile ctypes dataclasses difflib fractions functools
+__future__ argparse ast collections concurrent contextlib copy cProfile ctypes dataclasses difflib fractions functools
 glob gzip hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats queue re
 signal stat statistics struct subprocess sys tempfile textwrap threading time types typing unicodedata warnings
 wave zipfile zlib
