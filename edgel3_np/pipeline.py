@@ -166,5 +166,5 @@ class SignalStats:
         before, after = (energy / max(1, n) for energy, n in ((self.energy, self.arrived), (self.kept, self.samples)))
         if before - after > max(UNHEARD * before, AUDIBLE):
             above = f"{1 - after / before:.0%} of its energy lies above {window / 2000:g} kHz"
-            remarks.append(f"{above}, which this model does not hear; choose one of a higher rate")
+            remarks.append(f"{above}, which this model does not hear; see `edgel3-np models` for others")
         return [f"{name}: {remark}" if name else remark for remark in remarks]

@@ -6,7 +6,7 @@
 The file may have any origin; `python -m edgel3_np install` downloads and converts the official ones.
 `edgel3_np/released/convert.py` describes the files that can be converted.
 
-Needs h5py: `pip install edgel3_np[convert]`.
+Needs h5py: `pip install h5py`.
 """
 
 import argparse

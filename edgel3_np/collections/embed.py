@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Callable
 
 from .._checks import check_whole
-from ..errors import EdgeL3Error
+from ..errors import EdgeL3Error, warn
 from ..model import cached_model
 from ..network.threads import check_threads
 from ..pipeline import framing_for
@@ -97,6 +97,11 @@ def embed_files(
     EdgeL3Error
         An option is not as described, or the model does not exist.
 
+    Warns
+    -----
+    EdgeL3Warning
+        A recording failed, or there is none.
+
     Examples
     --------
     >>> import os, tempfile
@@ -127,6 +132,8 @@ def embed_files(
         strict=strict,
     ):
         summary.add(report)
+    if summary.kinds or not summary.count():
+        warn(f"embed_files: {str(summary) if summary.count() else 'expected audio files, found none'}")
     return summary
 
 
@@ -226,6 +233,8 @@ def find_jobs(
     place = output_dir, suffix
     outputs = name_outputs(found, *place)
     root = None if output_dir is None else os.path.abspath(os.fsdecode(output_dir))
+    if root is not None and root.endswith(".npz") and not os.path.isdir(root):
+        raise EdgeL3Error(f"output_dir: expected a directory for the outputs, found a file's name, {root}")
     chosen = [path for path in found if in_shard(outputs[path], root, shard)]
 
     def job(path):

@@ -133,8 +133,7 @@ def import_parquet():
         import pyarrow.parquet
     except ImportError as error:
         raise EdgeL3Error(
-            f"export: expected pyarrow, but it cannot be imported ({error}); pip install 'edgel3_np[parquet]', "
-            "or write .csv or .npy"
+            f"export: expected pyarrow, but it cannot be imported ({error}); pip install pyarrow, or write .csv or .npy"
         ) from error
     return pyarrow
 

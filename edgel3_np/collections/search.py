@@ -143,6 +143,7 @@ def similar(
     skipped: list[EdgeL3Error] = []
     report = on_problem or skipped.append
     query, paths = os.fsdecode(query), list_paths(paths)
+    _check_arguments(query, paths)
     files, unreadable = find_results(paths)
     for problem in unreadable:
         report(problem)
@@ -170,6 +171,19 @@ def similar(
     if not searched:
         raise nothing_found(paths, files)
     return best
+
+
+def _check_arguments(query, paths):
+    """Raise `EdgeL3Error` if the query is a directory, or what is to be searched is missing or a recording."""
+    if os.path.isdir(query):
+        what = "expected a recording or its embeddings (npz), found a directory; the query comes first"
+        raise EdgeL3Error(f"{query}: {what}")
+    for path in map(os.fsdecode, paths):
+        what = "expected a directory of embeddings, or an npz"
+        if not os.path.lexists(path):
+            raise EdgeL3Error(f"{path}: {what}; found nothing of that name")
+        if not os.path.isdir(path) and not path.lower().endswith(".npz"):
+            raise EdgeL3Error(f"{path}: {what}; found another file (the query comes first)")
 
 
 def _search_file(path, query, top, moments):

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 
+from .._files import printable
 from .jobs import Report
 
 MAX_FAILURES = 1000  # reports that are kept
@@ -26,6 +27,8 @@ class Summary:
         Recordings that were passed over, by extension.
     incomplete : int
         Recordings that were embedded although something is missing.
+    remarked : int
+        Recordings with remarks.
     failures : list of Report
         The first thousand.
     elapsed : float
@@ -36,7 +39,8 @@ class Summary:
         self.statuses: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
-        self.windows, self.seconds, self.incomplete = 0, 0.0, 0
+        self.windows, self.seconds, self.incomplete, self.remarked = 0, 0.0, 0, 0
+        self._remark = ""  # the first one
         self.failures: list[Report] = []
         self._start, self.elapsed = time.monotonic(), 0.0
 
@@ -48,6 +52,9 @@ class Summary:
         self.seconds += report.seconds
         self.windows += report.windows
         self.incomplete += report.incomplete
+        self.remarked += bool(report.remarks)
+        if report.remarks and not self._remark:
+            self._remark = f"{report.input}: {report.remarks[0]}"
         if report.status == "failed" and len(self.failures) < MAX_FAILURES:
             self.failures.append(report)
         if report.status == "passed over":
@@ -76,12 +83,16 @@ class Summary:
             text += f"\npassed over: {found} (libsndfile does not read them; convert them: ffmpeg -i X Y.wav)"
         if self.incomplete:
             text += f"\nincomplete: {self.incomplete} (they hold less or more than their headers promise)"
+        if self._remark:
+            text += f"\nremarks: on {plural(self.remarked, 'file')}, such as {printable(self._remark)}"
         if self.kinds:
             text += "\nfailures: " + ", ".join(f"{count} {kind}" for kind, count in self.kinds.most_common())
+        if self.failures:
+            text += f", such as {printable(self.failures[0].reason or '')}"
         return text
 
     def __repr__(self) -> str:
-        return f"<Summary of {str(self).partition(chr(10))[0]}>"
+        return f"<Summary of {'; '.join(str(self).splitlines())}>"
 
     def _speed(self) -> float:
         return self.seconds / max(self.elapsed, 1e-9)

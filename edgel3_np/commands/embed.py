@@ -26,13 +26,15 @@ OPENL3_NAMING = {"input_repr": "mel256", "content_type": "music"}  # options tha
 EDGEL3_NAMING = {"model_type": "sparse", "emb_dim": None, "retrain_type": "ft", "model_sparsity": 95.45}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = f"{PROGRAM} embed") -> int:
     """Run the embed command.
 
     Parameters
     ----------
     arguments : list of str, optional
         By default `sys.argv[1:]`.
+    program : str
+        The name that the help begins with.
 
     Returns
     -------
@@ -40,11 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         0: every file is embedded; 1: some fail; 2: wrong usage, or no such model; 255: there are no audio files; 130:
         interrupted; 141: nobody reads the output.
     """
-    return finish(PROGRAM, lambda: _run_embed(arguments))
+    return finish(PROGRAM, lambda: _run_embed(arguments, program))
 
 
-def _run_embed(arguments):
-    parser = build_parser()
+def _run_embed(arguments, program):
+    parser = build_parser(program)
     options = parser.parse_intermixed_args(arguments)
     if options.list_models:
         from .models import print_models  # here: a copy may lack what it needs
@@ -141,7 +143,7 @@ def _print_report(report, options, manifest, say):
         print(line, flush=True)
     if report.status == "failed":
         say(f"failed: {printable(report.reason)}")
-    elif not options.quiet:
+    elif not options.quiet and (report.status == "done" or report.incomplete):
         for remark in report.remarks:
             say(f"{printable(report.input)}: warning: {remark}")
 
@@ -151,16 +153,16 @@ def _as_json(report):
     return escape_names(report._asdict(), ("input", "output", "reason"))
 
 
-def build_parser():
+def build_parser(program=f"{PROGRAM} embed"):
     """Build the parser of the embed command's options."""
     parser = make_parser(
-        f"{PROGRAM} embed",
+        program,
         "Embed recordings: each becomes an npz file with the arrays embedding (t, dim), timestamps (t,) in seconds, "
         f"and provenance (JSON). `{PROGRAM} INPUT ...` is the same as `{PROGRAM} embed INPUT ...`.",
         [
             f"{PROGRAM} recordings/ -o embeddings/     # a tree of npz files like the tree of the recordings",
             f"{PROGRAM} song.mp3 --hop-size 0.5        # writes song.npz beside it, with two embeddings a second",
-            f"{PROGRAM} archive/ -o out/ -j 8          # eight processes; a second run does only what is missing",
+            f"{PROGRAM} recordings/ -o out/ -j 8          # eight processes; a second run does only what is missing",
         ],
         "Exit codes: 0 all files are embedded, 1 some fail, 2 wrong usage or no such model, 255 no audio files, 130 "
         f"interrupted, 141 nobody reads the output. Models are looked up in the directories of {PATH_VARIABLE}, then "

@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         command needs.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["help"] and not os.path.lexists("help"):
+        arguments = [*arguments[1:2], "--help"]
     if arguments[:1] in (["-h"], ["--help"]):
         return finish(PROGRAM, _print_overview)
     if not arguments:
@@ -59,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
             PROGRAM,
             f'error: expected a command or the path of a recording, found {first!r}; did you mean "{close[0]}"?',
         )
+        return USAGE
+    if first not in COMMANDS and not is_path and "." not in first:
+        tell(PROGRAM, f"error: expected a command ({', '.join(COMMANDS)}) or the path of a recording, found {first!r}")
         return USAGE
     name = arguments.pop(0) if first in COMMANDS else "embed"
     try:

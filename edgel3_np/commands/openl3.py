@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import embed
@@ -29,5 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         tell(PROGRAM, f"expected audio, found {modality}, which is not in this package")
         return USAGE
     if modality not in ("audio", None):
+        if not os.path.lexists(modality) and not os.path.splitext(modality)[1]:
+            tell(PROGRAM, f"expected the word audio, or the path of a recording, found {modality!r}")
+            return USAGE
         arguments.insert(0, modality)  # openl3 does without the word
-    return embed.main(["--input-repr", "mel256", *arguments])
+    return embed.main(["--input-repr", "mel256", *arguments], "openl3 audio")

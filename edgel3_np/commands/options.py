@@ -29,15 +29,26 @@ WIDTH = 100  # characters of a line of help
 class Parser(argparse.ArgumentParser):
     """A parser whose errors come before the usage, with the option that is meant, if one is close."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse; refuse a long option with one dash, of which the letters would be taken for options."""
+        for word in sys.argv[1:] if args is None else args:
+            name = word.partition("=")[0]
+            known = self._option_string_actions
+            if name.startswith("-") and name not in known and f"-{name}" in known:
+                self.error(f'unrecognized arguments: {name}; did you mean "-{name}"?')
+        return super().parse_known_args(args, namespace)
+
     def error(self, message):
         """Print the error and the usage, and exit with 2."""
-        for word in re.findall(r"(?<=\s)--?\w[\w-]*", message) if message.startswith("unrecognized") else ():
+        unknown = message.startswith("unrecognized") and "did you" not in message
+        for word in re.findall(r"(?<=\s)--?\w[\w-]*", message) if unknown else ():
             message += self._meant(word)
         sys.stderr.write(f"{self.prog}: error: {message}\n{self.format_usage()}")
         sys.exit(2)
 
     def _meant(self, word):
-        close = get_close_matches(word, self._option_string_actions, 1)
+        names = list(self._option_string_actions)
+        close = [name for name in names if name.startswith(word)] or get_close_matches(word, names, 1)
         return f'; did you mean "{close[0]}"?' if close else ""
 
 

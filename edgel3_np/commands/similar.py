@@ -29,8 +29,8 @@ def _run_similar(arguments):
         problems.append(problem)
         tell(PROGRAM, f"passed over: {describe(problem)}")
 
-    with wrong_usage("invalid"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", EdgeL3Warning)  # a query may be short or silent
+    with wrong_usage("invalid"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", EdgeL3Warning)
         hits = similar(
             options.query,
             options.paths,
@@ -40,6 +40,10 @@ def _run_similar(arguments):
             model=options.model,
             on_problem=report,
         )
+    for warning in caught:  # a query may be short, silent, or above what the model hears
+        tell(PROGRAM, f"warning: {printable(str(warning.message))}")
+    if not hits:
+        tell(PROGRAM, f"found no other recording in {', '.join(map(printable, options.paths))}")
     clips = [None] * len(hits)
     if options.clips is not None:
         for number, hit in enumerate(hits):
@@ -57,8 +61,8 @@ def build_parser():
     parser = make_parser(
         PROGRAM,
         "Find the recordings of a collection of embeddings that are most similar to one. Prints the score "
-        "(cosine of the mean embeddings), moment (cosine at the most similar moment), the time of that moment in "
-        "seconds, and the recording.",
+        "(cosine of the mean embeddings), moment (largest cosine of the query's mean and a single embedding), the time "
+        "of that embedding in seconds, and the recording. The query itself is left out.",
         [
             "edgel3-np similar bark.wav embeddings/              # recordings like bark.wav",
             "edgel3-np similar walk.npz embeddings/ --at 7-9 --moments   # moments like seconds 7 to 9",

@@ -142,7 +142,7 @@ def import_matplotlib():
         import matplotlib.figure
     except ImportError as error:
         raise EdgeL3Error(
-            f"plot: expected matplotlib, but it cannot be imported ({error}); pip install 'edgel3_np[plot]'"
+            f"plot: expected matplotlib, but it cannot be imported ({error}); pip install matplotlib"
         ) from error
     return matplotlib
 

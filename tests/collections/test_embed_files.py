@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgel3_np import EdgeL3Error, iter_files
+from edgel3_np import EdgeL3Error, EdgeL3Warning, embed_files, iter_files
 from edgel3_np.collections import jobs, results
 from edgel3_np.collections.results import read_provenance
 
@@ -297,6 +297,22 @@ def test_the_recipe_for_engines_without_an_executor(sounds, tmp_path, monkeypatc
     exec(recipe, found)  # noqa: S102 the code is from our own page
     assert [report.status for report in found["reports"]] == ["done"] * 6 == ["done"] * found["count"]
     assert len(contents(tmp_path / "embeddings")) == 6
+
+
+def test_the_whole_run_at_once(sounds, tmp_path, small_npz):
+    """As a statement it does the work; failures, and a folder without recordings, are warnings."""
+    seen = []
+    summary = embed_files(sounds, tmp_path / "out", model=small_npz, hop_size=0.5, on_report=seen.append)
+    assert summary.statuses == {"done": 6} and len(seen) == 6 and len(contents(tmp_path / "out")) == 6
+    (sounds / "bad.wav").write_bytes(b"no sound")
+    with pytest.warns(EdgeL3Warning, match="1 failed(.|\n)*failures: 1 not audio, such as .*bad.wav") as caught:
+        summary = embed_files(sounds, tmp_path / "out", model=small_npz, hop_size=0.5)
+    assert caught[0].filename == __file__ and [report.kind for report in summary.failures] == ["not audio"]
+    (tmp_path / "empty").mkdir()
+    with pytest.warns(EdgeL3Warning, match="expected audio files, found none"):
+        embed_files(tmp_path / "empty", tmp_path / "out", model=small_npz)
+    with pytest.raises(EdgeL3Error, match="output_dir: expected a directory"):
+        embed_files(sounds, tmp_path / "x.npz", model=small_npz)
 
 
 def test_a_shard_of_numpys_numbers(sounds, tmp_path, small_npz):

@@ -41,13 +41,21 @@ def test_counts_and_words(now):
     assert totals.count() == 3 and totals.progress() == "1.0 h of audio in 75.0 s (48x)"
     text = "3 files: 2 done, 1 skipped, 0 failed; 20 embeddings of 1.0 h of audio in 75.0 s, 48 times real time"
     assert str(totals) == text and repr(totals) == f"<Summary of {text}>"
-    failures = [report("failed", kind) for kind in ("empty", "not audio", "not audio")]
+    failures = [report("failed", kind)._replace(reason="a.wav: why") for kind in ("empty", "not audio", "not audio")]
     for failure in failures:
         totals.add(failure)
     assert totals.progress() == "1.0 h of audio in 75.0 s (48x), 3 failed"
     assert str(totals).startswith("6 files: 2 done, 1 skipped, 3 failed; ")
-    assert str(totals).endswith("\nfailures: 2 not audio, 1 empty")
+    assert str(totals).endswith("\nfailures: 2 not audio, 1 empty, such as a.wav: why")
     assert totals.failures == failures
+    assert "\n" not in repr(totals) and "failures: 2 not audio" in repr(totals)
+
+
+def test_remarks_are_counted():
+    totals = Summary()
+    for name in "ab":
+        totals.add(report("done", input=f"{name}.wav")._replace(remarks=("odd", "loud")))
+    assert totals.remarked == 2 and str(totals).endswith("\nremarks: on 2 files, such as a.wav: odd")
 
 
 def test_a_single_file(now):

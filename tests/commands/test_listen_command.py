@@ -337,7 +337,7 @@ def test_without_sounddevice(monkeypatch, capsys):
     assert main(["listen"]) == ending.USAGE
     out, err = capsys.readouterr()
     assert out == "" and len(err.splitlines()) == 1
-    assert "pip install '.[live]'" in err and "apt install libportaudio2" in err and "arecord" in err
+    assert "pip install sounddevice" in err and "apt install libportaudio2" in err and "arecord" in err
 
 
 def test_an_interrupt_at_the_microphone(monkeypatch, capsys):

@@ -76,6 +76,8 @@ def test_errors_come_before_the_usage_and_name_the_option_that_is_meant(capsys):
     for arguments, message in (
         (["plot", "a.wav", "--hopsize", "3"], 'unrecognized arguments: --hopsize 3; did you mean "--hop-size"?'),
         (["embed", "a.wav", "--recursiv"], 'unrecognized arguments: --recursiv; did you mean "--recursive"?'),
+        (["embed", "a.wav", "--hop", "1"], 'unrecognized arguments: --hop 1; did you mean "--hop-size"?'),
+        (["embed", "a.wav", "-hop-size", "1"], 'unrecognized arguments: -hop-size; did you mean "--hop-size"?'),
         (["similar", "a.wav", "b", "--zzz"], "unrecognized arguments: --zzz"),
     ):
         with pytest.raises(SystemExit) as stopped:
@@ -83,6 +85,18 @@ def test_errors_come_before_the_usage_and_name_the_option_that_is_meant(capsys):
         first, second = capsys.readouterr().err.splitlines()[:2]
         assert stopped.value.code == ending.USAGE
         assert first == f"edgel3-np {arguments[0]}: error: {message}" and second.startswith("usage: ")
+
+
+def test_help_is_a_word_too(capsys):
+    assert main(["help"]) == ending.OK and capsys.readouterr().out.startswith("usage: edgel3-np COMMAND")
+    with pytest.raises(SystemExit):
+        main(["help", "plot"])
+    assert capsys.readouterr().out.startswith("usage: edgel3-np plot")
+
+
+def test_a_word_that_is_neither_command_nor_path(capsys):
+    assert main(["search", "a.wav"]) == ending.USAGE
+    assert "expected a command (embed, bench, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", options.COMMANDS)
@@ -171,7 +185,7 @@ def test_openl3s_command_line_as_a_program(tmp_path):
 )
 def test_openl3s_command_line(typed, handed_over, monkeypatch):
     seen = []
-    monkeypatch.setattr(openl3.embed, "main", lambda arguments: seen.append(arguments) or 0)
+    monkeypatch.setattr(openl3.embed, "main", lambda arguments, program: seen.append(arguments) or 0)
     assert openl3.main(typed) == 0 and seen == [["--input-repr", "mel256", *handed_over]]
 
 

@@ -55,7 +55,7 @@ def test_without_matplotlib(monkeypatch, small_npz, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert plot.main(["a.wav", "-m", str(small_npz)]) == 2
-    assert "edgel3_np[plot]" in capsys.readouterr().err
+    assert "pip install matplotlib" in capsys.readouterr().err
 
 
 def test_an_interruption(recording, small_npz, monkeypatch, capsys):

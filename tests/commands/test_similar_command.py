@@ -76,6 +76,31 @@ def test_hits_are_printed(collection, tmp_path, capsys):
     )  # the score stands there once
 
 
+def test_what_is_searched_for_comes_first(collection, tmp_path, capsys):
+    query, folder = str(collection[0]), str(tmp_path / "c")
+    for arguments, message in (
+        ([query, f"{folder}x"], "expected a directory of embeddings, or an npz; found nothing of that name"),
+        ([folder, query], "found a directory; the query comes first"),
+        ([query, __file__], "found another file (the query comes first)"),
+    ):
+        assert main(["similar", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_no_other_recording_is_said(recordings, small_npz, capsys):
+    for name in ("noise", "back"):
+        (recordings / "c" / f"{name}.npz").unlink()
+    query = str(recordings / "sweep.wav")
+    assert main(["similar", query, str(recordings / "c"), "-m", str(small_npz)]) == 0
+    assert "found no other recording in" in capsys.readouterr().err
+
+
+def test_a_query_above_what_the_model_hears_is_a_warning(recordings, small_npz, capsys):
+    soundfile.write(recordings / "high.wav", np.sin(np.arange(48000) * 0.8), 48000)
+    assert main(["similar", str(recordings / "high.wav"), str(recordings / "c"), "-m", str(small_npz)]) == 0
+    assert "warning: " in capsys.readouterr().err
+
+
 def test_hits_name_recordings_and_their_sound_can_be_cut(recordings, small_npz, tmp_path, capsys):
     query, clips = str(recordings / "sweep.wav"), tmp_path / "clips"
     arguments = ["similar", query, str(recordings / "c"), "-m", str(small_npz), "--clips", str(clips)]
