@@ -13,6 +13,7 @@ from .weights.locate import list_models
 
 if TYPE_CHECKING:
     from . import models as models
+    from .classifier import Classifier, detect_files, load_classifier
     from .collections.embed import embed_files, iter_files
     from .collections.jobs import Report
     from .collections.summary import Summary
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 __all__ = ["EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed", "list_models", "load_model"]
 if TYPE_CHECKING or find_spec(f"{__name__}.collections"):  # a vendored copy may have the engine only
     __all__ += ["Report", "Summary", "Table", "embed_files", "iter_files", "load"]
+if TYPE_CHECKING or find_spec(f"{__name__}.classify"):
+    __all__ += ["Classifier", "detect_files", "load_classifier"]
 if TYPE_CHECKING or find_spec(f"{__name__}.compat"):
     __all__ += ["get_embedding", "get_output_path", "process_file"]
 
-_LAZY = {  # imported when they are first used
-    "Report": ".collections.jobs",
-    "Summary": ".collections.summary",
-    "Table": ".collections.tables",
-    "embed_files": ".collections.embed",
-    "iter_files": ".collections.embed",
-    "load": ".collections.tables",
-    "get_embedding": ".compat.edgel3",
-    "get_output_path": ".compat.edgel3",
-    "process_file": ".compat.edgel3",
-    **{module: f".{module}" for module in ("collection", "edgel3", "jobs", "models")},
+_HOMES = {  # where names are imported from when they are first used
+    ".classify.classifier": ("Classifier", "load_classifier"),
+    ".classify.detect": ("detect_files",),
+    ".collections.embed": ("embed_files", "iter_files"),
+    ".collections.jobs": ("Report",),
+    ".collections.summary": ("Summary",),
+    ".collections.tables": ("Table", "load"),
+    ".compat.edgel3": ("get_embedding", "get_output_path", "process_file"),
+    **{f".{module}": (module,) for module in ("collection", "edgel3", "jobs", "models")},
 }
+_LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

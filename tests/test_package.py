@@ -19,13 +19,15 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast collections concurrent contextlib copy cProfile ctypes dataclasses difflib fractions functools
-glob gzip hashlib heapq importlib io itertools json math multiprocessing numbers os pathlib platform pstats queue re
-signal stat statistics struct subprocess sys tempfile textwrap threading time types typing unicodedata warnings
+__future__ argparse ast collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fractions
+functools glob gzip hashlib heapq html importlib io itertools json math multiprocessing numbers os pathlib platform
+pstats queue re shlex signal stat statistics struct subprocess sys tempfile textwrap threading time types typing
+unicodedata warnings
 wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
+    "classify/train.py": {"sklearn"},
     "collections/export.py": {"pyarrow"},
     "collections/tables.py": {"pandas"},
     "released/keras.py": {"h5py"},

@@ -371,7 +371,7 @@ def test_names_that_the_engine_lacks_raise_import_or_attribute_errors(engine):
     assert not {"list_models", "load_model"} & set(lacking)
 
 
-@pytest.mark.parametrize("parts, size", [([], 390_000), (list(vendor.NEEDS_PARTS), 710_000)])
+@pytest.mark.parametrize("parts, size", [([], 390_000), (list(vendor.NEEDS_PARTS), 850_000)])
 def test_size(parts, size, tmp_path, capsys):
     assert vendor.main([str(tmp_path), *(["--with", *parts] if parts else [])]) == 0
     found = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
@@ -407,7 +407,7 @@ def test_the_note_says_which_parts_are_left_out(engine, whole, tmp_path):
     assert vendor.main([str(tmp_path), "--with", "compat"]) == 0
     copy = tmp_path / "edgel3_np"
     assert line(copy, "parts") == "engine, collections, compat"
-    assert line(copy, "left out") == "commands, diagnostics, live, plotting, released"
+    assert line(copy, "left out") == "classify, commands, diagnostics, live, plotting, released"
 
 
 def test_the_note_does_not_depend_on_time_and_place(engine, tmp_path):
@@ -491,3 +491,59 @@ def test_a_copy_is_written_completely_or_not_at_all(tmp_path, monkeypatch, broke
     assert vendor.main([str(dest)]) == 1 and "No space left" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in dest.rglob("*") if path.is_file()} == before
     assert [path.name for path in dest.iterdir()] == ["edgel3_np"] * earlier
+
+
+def made_up(model, **changes):
+    """Make a classifier for a model."""
+    from edgel3_np.classify.classifier import Classifier
+
+    rng, dim = np.random.default_rng(0), model.dim
+    arrays = (np.zeros(dim), np.ones(dim), rng.standard_normal((2, dim)), np.zeros(2))
+    fields = dict(zip(("mean", "scale", "coefficients", "intercepts"), arrays))
+    said = {"model_name": model.name, "model_sha256": model.sha256, "contract": vendor.CONTRACT, "report": {}}
+    return Classifier(("dog", "cat"), np.array([0.5, 0.5]), **{**said, **fields, **changes})
+
+
+def test_a_classifier_comes_along_and_needs_nothing_but_numpy(wav, tmp_path, capsys):
+    from edgel3_np.classify.classifier import save_classifier
+
+    model = edgel3_np.load_model()
+    save_classifier(tmp_path / "dogs.npz", made_up(model))
+    arguments = ["--wav-only", "--with", "commands", "live", "--classifier", str(tmp_path / "dogs.npz")]
+    assert vendor.main([str(tmp_path / "d"), *arguments]) == 0
+    note = (tmp_path / "d" / "edgel3_np" / "VENDORED.txt").read_text()
+    assert "classifier        dogs (load_classifier('dogs'))" in note and "classify" in note
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['scipy', 'soundfile', 'sklearn', 'pyarrow']))\n"
+        "import edgel3_np as l3\n"
+        "classifier = l3.load_classifier('dogs')\n"
+        "print(classifier.predict(l3.embed(sys.argv[1])).tobytes().hex())\n"
+        "print(l3.detect_files(sys.argv[1], sys.argv[2], 'dogs').statuses['done'])\n"
+        "from edgel3_np.commands.main import main\n"
+        "sys.exit(main(['listen', sys.argv[1], '-c', 'dogs']))\n"
+    )
+    expected = made_up(model).predict(model.embed(wav)).tobytes().hex()
+    zipped = shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path / "d")
+    for root in (str(tmp_path / "d"), zipped):
+        lines = start(["-c", code, str(wav), str(tmp_path / "o")], root=root, cwd=tmp_path).splitlines()
+        assert lines[:2] == [expected, "1"] and lines[2].startswith("     0.00 s")
+        shutil.rmtree(tmp_path / "o")
+
+
+def test_wrong_classifiers(tmp_path, capsys, small_model):
+    from edgel3_np.classify.classifier import save_classifier
+
+    save_classifier(tmp_path / "small.npz", made_up(small_model))
+    (tmp_path / "bad.npz").write_bytes(b"no zip")
+    (tmp_path / "a").mkdir()
+    for name in ("same.npz", "a/same.npz"):
+        save_classifier(tmp_path / name, made_up(edgel3_np.load_model()))
+    for names, message in (
+        (["small.npz"], "expected its model, small of sha256"),
+        (["bad.npz"], "expected an npz"),
+        (["same.npz", "a/same.npz"], "found same twice"),
+    ):
+        paths = [str(tmp_path / name) for name in names]
+        assert vendor.main([str(tmp_path / "dest"), "--classifier", *paths]) == 1
+        assert message in capsys.readouterr().err and not (tmp_path / "dest").exists()

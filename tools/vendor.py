@@ -4,6 +4,7 @@
     python tools/vendor.py myapp/_vendor                              # writes myapp/_vendor/edgel3_np, with pico-64
     python tools/vendor.py myapp/_vendor --models pico-64 sea-64 my.npz
     python tools/vendor.py myapp/_vendor --with collections commands
+    python tools/vendor.py myapp/_vendor --classifier dogs.npz
     python tools/vendor.py myapp/_vendor --wav-only
 
 The copy holds the engine: `load_model`, `embed`, `Stream` and the weights. Each other part of the package comes with
@@ -31,6 +32,7 @@ except ImportError:  # a checkout that is not installed
 
 from edgel3_np._files import read_file
 from edgel3_np._version import CONTRACT
+from edgel3_np.classify import classifier as classifiers
 from edgel3_np.errors import EdgeL3Error
 from edgel3_np.network.plan import plan_network
 from edgel3_np.weights.format import MAX_FILE_BYTES, parse_weights
@@ -41,6 +43,7 @@ NAME, NOTE = "edgel3_np", "VENDORED.txt"
 MARK = f"{NAME}, vendored"  # the first words of the note, by which an earlier copy is recognised
 ENGINE = ("audio", "features", "network", "weights")  # sub-packages; modules at the top also belong to it, except doors
 NEEDS_PARTS = {  # every other part, and the parts that it imports; a command imports more, and says if that is missing
+    "classify": ("collections",),
     "collections": (),
     "commands": ("collections",),
     "compat": ("collections",),
@@ -50,6 +53,7 @@ NEEDS_PARTS = {  # every other part, and the parts that it imports; a command im
     "released": ("collections",),
 }
 DOORS = {  # modules at the top that only import from a part
+    "classify": ("classifier",),
     "collections": ("collection", "jobs", "similar"),
     "commands": ("bench",),
     "compat": ("edgel3", "embedder", "hear", "models", "openl3", "transformer"),
@@ -57,6 +61,7 @@ DOORS = {  # modules at the top that only import from a part
     "released": ("install",),
 }
 EXTRAS = {
+    "classify": "scikit-learn (to train classifiers)",
     "collections": "pandas, pyarrow (for tables)",
     "compat": "torch (for hear), scikit-learn (for sklearn)",
     "live": "sounddevice (for the microphone)",
@@ -143,7 +148,40 @@ def find_models(models):
     return found, weights
 
 
-def collect(models, parts=(), wav_only=False):
+def find_classifiers(paths, weights):
+    """Read classifiers, which the copy loads by the names of their files without `.npz`.
+
+    Parameters
+    ----------
+    paths : list of str
+    weights : dict of str to Weights
+        Of the models in the copy.
+
+    Returns
+    -------
+    found : dict of str to bytes
+        By path in the folder, with slashes.
+
+    Raises
+    ------
+    EdgeL3Error
+        A file is not a classifier's, its model is not in the copy, or two have the same name.
+    """
+    found, models = {}, {parsed.sha256: name for name, parsed in weights.items()}
+    for path in map(Path, paths):
+        content = read_file(path, classifiers.MAX_FILE_BYTES)
+        parsed = classifiers.parse_classifier(content, str(path))
+        if models.get(parsed.model_sha256) != parsed.model_name:
+            what = f"its model, {parsed.model_name} of sha256 {parsed.model_sha256[:16]}, among the models"
+            raise EdgeL3Error(f"{path}: expected {what}, found {', '.join(weights)}; name it with --models")
+        key = f"{classifiers.FOLDER}/{path.stem}.npz"
+        if key in found:
+            raise EdgeL3Error(f"--classifier: expected files with different names, found {path.stem} twice")
+        found[key] = content
+    return found
+
+
+def collect(models, parts=(), wav_only=False, classifier_files=()):
     """Collect everything that goes into the folder.
 
     Parameters
@@ -154,6 +192,8 @@ def collect(models, parts=(), wav_only=False):
         Parts to copy besides the engine; the parts that they import are added.
     wav_only : bool
         Whether the copy reads WAV files without soundfile, always.
+    classifier_files : list of str
+        Classifiers to copy, with the part `classify`.
 
     Returns
     -------
@@ -162,7 +202,7 @@ def collect(models, parts=(), wav_only=False):
     weights : dict of str to Weights
         By the name under which the copy loads them.
     """
-    parts = choose_parts(parts)
+    parts = choose_parts([*parts, *(["classify"] if classifier_files else [])])
     found = {"LICENSE": (ROOT / "LICENSE").read_bytes(), **find_code(parts)}
     if wav_only:
         before, after = (line.encode() for line in WAV_ONLY)
@@ -170,7 +210,7 @@ def collect(models, parts=(), wav_only=False):
             raise EdgeL3Error(f"{READING}: expected one line {WAV_ONLY[0]!r}; is it of another version?")
         found[READING] = found[READING].replace(before, after)
     packed, weights = find_models(models)
-    found.update(packed)
+    found.update({**packed, **find_classifiers(classifier_files, weights)})
     found[NOTE] = format_note(found, weights, parts, wav_only).encode()
     return found, weights
 
@@ -220,6 +260,8 @@ def format_note(found, weights, parts, wav_only):
             f"  citation        {parsed.provenance['citation']}",
             "",
         ]
+    for path in (path for path in found if path.startswith(f"{classifiers.FOLDER}/")):
+        lines += [f"classifier        {Path(path).stem} (load_classifier({Path(path).stem!r}))", ""]
     lines.append("sha256 and path of each file (compare with `sha256sum --check VENDORED.txt`):")
     lines += [f"{hashlib.sha256(content).hexdigest()}  {path}" for path, content in sorted(found.items())]
     return "\n".join(lines) + "\n"
@@ -287,11 +329,12 @@ def main(arguments=None):
         metavar="PART",
         help=f"parts to copy besides the engine ({', '.join(NEEDS_PARTS)}); the parts that they import come with them",
     )
+    add("--classifier", nargs="+", default=[], metavar="FILE", help="classifiers to copy, with the part classify")
     add("--wav-only", action="store_true", help="the copy reads WAV files itself and never imports soundfile")
     options = parser.parse_args(arguments)
     folder = options.dest / NAME
     try:
-        found, weights = collect(options.models, options.parts, options.wav_only)
+        found, weights = collect(options.models, options.parts, options.wav_only, options.classifier)
         write(folder, found)
     except (EdgeL3Error, OSError) as error:
         print(f"vendor: {error}", file=sys.stderr)

@@ -271,7 +271,7 @@ def _check_shard(shard):
     return check_whole("shard", shard[0], 1, parts), parts
 
 
-def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None):
+def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, function=embed_file):
     """Run jobs and yield their reports, after those in `problems`.
 
     Parameters
@@ -282,6 +282,8 @@ def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None):
         Likewise.
     executor, jobs, pending, on_report
         As for `embed_files`.
+    function : callable, Job -> Report
+        Does a job; it must be picklable.
 
     Yields
     ------
@@ -291,14 +293,14 @@ def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None):
     def everything():
         yield from problems
         if executor is not None:
-            yield from run_jobs(work, executor, pending)
+            yield from run_jobs(work, executor, pending, function)
             for job in work:  # left over: the executor broke
                 reason = f"{job.input}: not started: the executor accepts no more jobs; run again"
                 yield failed(job, "worker", reason)
         elif jobs == 1:
-            yield from map(embed_file, work)
+            yield from map(function, work)
         else:
-            yield from run_in_processes(work, jobs)
+            yield from run_in_processes(work, jobs, function)
 
     with closing(everything()) as generator:
         for report in generator:

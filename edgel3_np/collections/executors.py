@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 from .jobs import embed_file, failed
@@ -62,7 +63,7 @@ def _lost_worker(job, error):
     return failed(job, "worker", reason)
 
 
-def run_in_processes(jobs, count):
+def run_in_processes(jobs, count, function=None):
     """Run jobs in `count` worker processes.
 
     When a process dies, all jobs that were submitted to its pool are lost, and any of them may be the cause. Each of
@@ -72,13 +73,15 @@ def run_in_processes(jobs, count):
     ----------
     jobs : iterable of Job
     count : int > 0
+    function : callable, Job -> Report, optional
+        By default `embed_file`.
 
     Yields
     ------
     report : Report
         In the order in which jobs end. A job fails with the kind `worker` if its process dies while it runs alone.
     """
-    jobs, submitted = iter(jobs), {}
+    jobs, submitted, work = iter(jobs), {}, partial(embed_file_in_worker, function=function)
 
     def remember():
         for job in jobs:
@@ -88,7 +91,7 @@ def run_in_processes(jobs, count):
     while True:
         suspects = []
         with process_pool(count) as pool:
-            for report in run_jobs(remember(), pool, 2 * count, embed_file_in_worker):
+            for report in run_jobs(remember(), pool, 2 * count, work):
                 job = submitted.pop(report.input)
                 if report.kind == "worker":
                     suspects.append(job)
@@ -96,7 +99,7 @@ def run_in_processes(jobs, count):
                     yield report
         for job in suspects:
             with process_pool(1) as pool:
-                yield from run_jobs([job], pool, 1, embed_file_in_worker)
+                yield from run_jobs([job], pool, 1, work)
         if not suspects:
             return
 
@@ -129,11 +132,14 @@ def process_pool(count):
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def embed_file_in_worker(job):
-    """Run `embed_file` in a worker process, where SIGTERM interrupts the job: it cleans up, then the process exits."""
+def embed_file_in_worker(job, function=None):
+    """Run `embed_file`, or another function of a job, in a worker process.
+
+    There SIGTERM interrupts the job: it cleans up, then the process exits.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return embed_file(job)
+        return (function or embed_file)(job)
     except KeyboardInterrupt:
         os._exit(1)
     finally:

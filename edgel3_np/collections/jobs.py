@@ -115,9 +115,14 @@ def embed_file(job):
     report : Report
         Every failure is a report. Only exceptions that are not an `Exception`, such as KeyboardInterrupt, are raised.
     """
+    return guarded(_embed_file, job)
+
+
+def guarded(work, job):
+    """Return the report of `work(job)`, with the seconds that it took. Every `Exception` is the report of a failure."""
     start = time.perf_counter()
     try:
-        report = _embed_file(job)
+        report = work(job)
     except EdgeL3Error as error:
         text = str(error)
         report = failed(job, error.kind, text if job.input in text else f"{job.input}: {text}")
@@ -134,8 +139,8 @@ def failed(job, kind, reason):
 
 
 def _embed_file(job):
-    model = _load(job)
-    state = _state(job.input)
+    model = load_model_of(job)
+    state = state_of(job.input)
     made_from = {**fingerprint(model, job.hop_size, job.center), "input": {"name": job.name, **state}}
     _rename_output(job, made_from["input"])
     before = read_provenance(job.output) or {} if job.resume else {}
@@ -150,15 +155,8 @@ def _embed_file(job):
     framing, stats, remarks = framing_for(model.network, job.hop_size, job.center), SignalStats(), []
 
     def batches():
-        """Yield embeddings, then check the recording: an error here discards the output file."""
-        with closing(embedding_batches(model.network, job.input, None, framing, job.threads, stats)) as embeddings:
-            yield from embeddings
-        if _state(job.input) != state:
-            raise EdgeL3Error(f"{job.input}: the file changed while it was read; run again", kind="changed")
-        remarks.extend(stats.remarks(framing.window))  # raises if there was no sample
-        if stats.missing and job.strict:
-            refused = "strict refuses it, and nothing was written"
-            raise EdgeL3Error(f"{job.input}: {stats.missing[0]}; {refused}", kind="incomplete")
+        yield from checked_batches(job, model, framing, state, stats)
+        remarks.extend(stats.remarks(framing.window))
         if remarks:
             provenance.update(remarks=remarks, incomplete=bool(stats.missing))
 
@@ -167,6 +165,32 @@ def _embed_file(job):
     count = save_embedding(job.output, batches(), framing.timestamps, provenance)
     report = Report(job.input, job.output, "done", remarks=tuple(remarks), windows=count)
     return report._replace(seconds=stats.samples / framing.window, incomplete=bool(stats.missing))
+
+
+def checked_batches(job, model, framing, state, stats):
+    """Embed the recording of a job, then check it: an error at the end says that what was yielded is to be discarded.
+
+    Parameters
+    ----------
+    job : Job
+    model : Model
+    framing : Framing
+    state : dict
+        Of the recording, before it is read: see `state_of`.
+    stats : SignalStats
+
+    Yields
+    ------
+    embedding : np.ndarray [shape=(b, dim), float32]
+    """
+    with closing(embedding_batches(model.network, job.input, None, framing, job.threads, stats)) as embeddings:
+        yield from embeddings
+    if state_of(job.input) != state:
+        raise EdgeL3Error(f"{job.input}: the file changed while it was read; run again", kind="changed")
+    stats.remarks(framing.window)  # raises if there was no sample
+    if stats.missing and job.strict:
+        refused = "strict refuses it, and nothing was written"
+        raise EdgeL3Error(f"{job.input}: {stats.missing[0]}; {refused}", kind="incomplete")
 
 
 def _rename_output(job, recording):
@@ -185,13 +209,13 @@ def _rename_output(job, recording):
                 os.replace(path, job.output)
 
 
-def _state(path):
+def state_of(path):
     """Return the size and the modification time of a recording, by which a change is noticed."""
     info = stat_file(path)
     return {"bytes": info.st_size, "mtime_ns": info.st_mtime_ns}
 
 
-def _load(job):
+def load_model_of(job):
     """Return the model of a job, or raise `EdgeL3Error` if the worker's weight file is another one."""
     try:
         model = cached_model(job.model, job.dim)

@@ -1,4 +1,4 @@
-"""`edgel3-np listen`: embed sound while it arrives, and name the nearest example."""
+"""`edgel3-np listen`: embed sound while it arrives, and name the nearest example, or the classes that are heard."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import json
 import math
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from .._files import open_regular, printable
 from ..audio.samples import MAX_CHANNELS, MAX_SR, MIN_SR
 from ..errors import EdgeL3Error, EdgeL3Warning
 from ..live.examples import load_examples, nearest
+from ..live.heard import Heard
 from ..live.microphone import import_sounddevice, open_microphone
 from ..live.moments import first_seconds, moments
+from ..live.runs import Runs, parse_command
 from ..live.sources import FORMATS, Raw, open_stream
 from ..model import load_model
 from ..pipeline import framing_for
 from ..weights.registry import DEFAULT
 from .ending import OK, describe, finish, tell, wrong_usage
-from .options import make_parser, seconds, whole_number
+from .options import make_parser, seconds, share, whole_number
 
 PROGRAM = "edgel3-np listen"
 HOP_SIZE = 1.0  # seconds, the length of a window: each line tells of sound that no other line tells of
@@ -34,15 +36,43 @@ def _run_listen(arguments):
     options = build_parser().parse_args(arguments)
     with _shown_warnings():
         with wrong_usage("invalid"):
-            model = load_model(options.model or DEFAULT)
+            model, heard = _load(options)
             framing_for(model.network, options.hop_size, False)
             examples = options.examples and load_examples(options.examples, model, _pass_over)
-        with _open_source(options) as (sr, blocks):
+            command = parse_command(options.run) if options.run is not None else None
+        runs = nullcontext() if command is None else Runs(command, _tell_warning)
+        with runs, _open_source(options) as (sr, blocks):
             if options.seconds:
                 blocks = first_seconds(blocks, sr, options.seconds)
             for moment in moments(model, blocks, sr, hop_size=options.hop_size):
-                print_moment(moment, examples, options.json)
+                found = heard and heard.take(moment)
+                print_moment(moment, examples, options.json, found)
+                if command is not None:
+                    _run_started(runs, found)
     return OK
+
+
+def _load(options):
+    """Return the model, and what tells the classes that are heard, if a classifier is given."""
+    if options.classifier is None:
+        if options.run is not None or options.threshold is not None:
+            raise EdgeL3Error("--run and --threshold: expected a classifier (-c) with them, found none")
+        return load_model(options.model or DEFAULT), None
+    from ..classify.classifier import load_classifier  # here: a copy may have no `classify`
+    from ..classify.detect import find_classifiers_model
+
+    if options.examples is not None:
+        raise EdgeL3Error("expected --examples or --classifier, found both")
+    classifier = load_classifier(options.classifier)
+    model = load_model(find_classifiers_model(classifier, options.model), classifier.dim)
+    return model, Heard(classifier, options.threshold)
+
+
+def _run_started(runs, found):
+    runs.poll()
+    scores, _, started = found
+    for label in started:
+        runs.start(label, scores[label])
 
 
 @contextmanager
@@ -101,13 +131,15 @@ def build_parser():
         PROGRAM,
         "Embed sound while it arrives. Prints a line for each window of one second, as soon as it is "
         "complete: its start in seconds since the sound began, the level of the sound that is new since the line "
-        "before in dBFS, and with --examples the cosine and the label of the nearest example.",
+        "before in dBFS, and with --examples the cosine and the label of the nearest example; with --classifier the "
+        "scores and labels of the classes that are heard.",
         [
             "edgel3-np listen --examples sounds/            # the microphone; sounds/bark/a.wav is an example of bark",
             "arecord -f S16_LE -r 16000 -t raw | edgel3-np listen -",
+            "edgel3-np listen -c dogs.npz --run 'lamp --on --why {label}'",
         ],
-        "Exit codes: 0 the sound has ended, 1 it cannot be read, 2 wrong usage, no such model, no examples or "
-        "no sounddevice, 130 interrupted, 141 nobody reads the output.",
+        "Exit codes: 0 the sound has ended, 1 it cannot be read, 2 wrong usage, no such model, no examples, no "
+        "classifier or no sounddevice, 130 interrupted, 141 nobody reads the output.",
     )
     add = parser.add_argument
     add(
@@ -126,6 +158,19 @@ def build_parser():
         help="seconds between windows (default: %(default)s, so that windows lie side by side)",
     )
     add("--examples", metavar="DIR", help="recordings, or embeddings of them (npz); subfolders are labels")
+    add("-c", "--classifier", metavar="FILE", help="classifier that `edgel3-np train` wrote; it knows its model")
+    add(
+        "--threshold",
+        type=share,
+        metavar="P",
+        help="score from which on a class is heard (default: the best of each class in training)",
+    )
+    add(
+        "--run",
+        metavar="COMMAND",
+        help="run this when a class begins to be heard, with {label} and {score} in its arguments; without a shell, "
+        "one at a time, and its output goes to stderr",
+    )
     add("--seconds", type=seconds, metavar="N", help="stop after N seconds of sound")
     add("--json", action="store_true", help="print a line of JSON for each window")
     add("--device", type=_device, metavar="NAME|N", help="microphone, as `python -m sounddevice` lists them")
@@ -160,14 +205,20 @@ def _device(text):
     return int(text) if text.isdecimal() else text
 
 
-def print_moment(moment, examples, as_json):
-    """Print a line for a moment, at once; with the nearest of the examples, if there are any."""
+def print_moment(moment, examples, as_json, heard=None):
+    """Print a line for a moment, at once; with the nearest of the examples, or with what is heard, if there are any.
+
+    `heard` is what `Heard.take` returns.
+    """
     label, cosine = nearest(examples, moment.embedding) if examples else (None, None)
     if as_json:
         level = round(moment.level, 2) if math.isfinite(moment.level) else None  # JSON has no infinity
         found = {"label": label, "cosine": cosine} if examples else {}
+        if heard:
+            found = {"labels": heard[1], "scores": {name: round(score, 6) for name, score in heard[0].items()}}
         line = json.dumps({"time": moment.time, "level": level, **found})
     else:
         line = f"{moment.time:9.2f} s {moment.level:7.1f} dBFS"
         line += f"  {cosine:7.4f}  {label}" if examples else ""
+        line += "".join(f"  {heard[0][name]:.2f} {name}" for name in heard[1]) if heard else ""
     print(line, flush=True)

@@ -13,6 +13,7 @@ from ..weights.registry import DEFAULT
 COMMANDS = {  # first words that name a command; with any other first word, `edgel3-np` embeds
     "embed": "embed recordings: each becomes an npz file of embeddings",
     "bench": "time models on this machine, step by step and layer by layer",
+    "detect": "find the sounds of a classifier in recordings, with their times",
     "export": "write a collection of embeddings into one table: Parquet, CSV or npy",
     "info": "show versions, hardware and installed models",
     "install": "download released models and convert them",
@@ -20,6 +21,7 @@ COMMANDS = {  # first words that name a command; with any other first word, `edg
     "models": "list all models: rate, length, size, accuracy, what they are good for",
     "plot": "draw a recording and its embeddings",
     "similar": "find the recordings and moments of a collection that are most similar to one",
+    "train": "train a classifier with labelled recordings",
     "verify": "check that the installed models compute the right numbers",
 }
 TIME_SPAN = re.compile(r"(\d+\.?\d*)(?:-(\d+\.?\d*))?")
@@ -91,6 +93,22 @@ def whole_numbers(low=1, high=None):
 def seconds(text):
     """An argparse type: a positive number of seconds."""
     return _checked(check_seconds, text, float)
+
+
+def length(text):
+    """An argparse type: a number of seconds, 0 or more."""
+    return 0.0 if re.fullmatch(r"0+\.?0*", text) else seconds(text)
+
+
+def share(text):
+    """An argparse type: a number above 0, up to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:  # false of NaN as well
+        raise argparse.ArgumentTypeError(f"expected a number above 0, up to 1, found {text!r}")
+    return value
 
 
 def shard(text):

@@ -91,8 +91,7 @@ def find_model(model):
     if model in RELEASED:
         raise EdgeL3Error(
             f"model: {model} is a released model that is not installed (installed: {have}). Get it with "
-            f"`python -m {_PACKAGE} install {model}`, which downloads and converts its official "
-            f"file; or put {model}.npz {where}"
+            f"`python -m {_PACKAGE} install {model}`, or put {model}.npz {where}"
         )
     if model == DEFAULT:
         raise EdgeL3Error(

@@ -15,12 +15,14 @@ from edgel3_np.commands.main import main
 
 LACKING = {  # each command, and a part of the package that it needs
     "bench": "diagnostics",
+    "detect": "classify",
     "info": "diagnostics",
     "install": "released",
     "listen": "live",
     "models": "diagnostics",
     "plot": "plotting",
     "similar": "collections",
+    "train": "classify",
     "verify": "diagnostics",
     "embed": "collections",
 }

@@ -1,0 +1,188 @@
+"""Find out what is heard in which recording: folders named like classes, tables, label tracks beside recordings."""
+
+import hashlib
+import os
+from collections import Counter
+from typing import NamedTuple
+
+from .._files import open_regular
+from ..collections.find import find_files
+from ..errors import EdgeL3Error
+from .classifier import MAX_LABEL, is_label
+from .tracks import Span, read_csv, read_text, read_track
+
+BACKGROUND = "background"  # the label of sound in which no class is heard
+WHOLE = (-float("inf"), float("inf"))
+HASH_BYTES = 1 << 20  # read at a time
+
+
+class Labels(NamedTuple):
+    """Labelled recordings.
+
+    Parameters
+    ----------
+    spans : dict of str to list of Span
+        Of each recording, by its absolute path. A recording may have none: all of it is background.
+    names : dict of str to str
+        Path of each recording below the folder of the labels, by which its embeddings are named.
+    """
+
+    spans: dict
+    names: dict
+
+
+def read_labels(path, on_problem):
+    """Read labels.
+
+    Parameters
+    ----------
+    path : str or Path
+        One of these:
+
+        * a folder with a subfolder for each class, in which recordings lie, at any depth;
+        * a CSV or TSV with the columns path (relative to the file), start, end (seconds) and label; without start and
+          end, the label is that of the whole recording;
+        * a folder of recordings with label tracks of Audacity (`.txt` with the name of its recording) or selection
+          tables of Raven (`.txt` with the name of its recording, or a column `Begin Path` or `Begin File`);
+        * a selection table of Raven with such a column.
+    on_problem : callable, EdgeL3Error -> None
+        Called for each file that is left out: it has no label, cannot be read, or is missing.
+
+    Returns
+    -------
+    labels : Labels
+        Copies of one recording are one recording, with the labels of all of them.
+
+    Raises
+    ------
+    EdgeL3Error
+        There are no labels, or a table is not as described.
+    """
+    path = os.path.abspath(os.fsdecode(path))
+    ending = os.path.splitext(path)[1].lower()
+    if os.path.isdir(path):
+        labels = _of_folder(path, on_problem)
+    elif ending in (".csv", ".tsv"):
+        labels = _of_rows(path, read_csv(path, read_text(path)), on_problem)
+    else:
+        rows = read_track(path, read_text(path))
+        if not rows or not all(row.path for row in rows):
+            what = "a folder, a CSV or TSV, or a selection table of Raven with the column Begin Path or Begin File"
+            raise EdgeL3Error(f"{path}: expected {what}, found another file")
+        labels = _of_rows(path, rows, on_problem)
+    if not labels.spans:
+        raise EdgeL3Error(
+            f"{path}: expected labelled recordings, found none; see `edgel3-np train --help` for how labels are given"
+        )
+    return _merge_copies(labels)
+
+
+def _of_folder(folder, on_problem):
+    found, unreadable, passed = find_files([folder])
+    for path, reason in unreadable.items():
+        on_problem(EdgeL3Error(f"{path}: cannot be listed: {reason}", kind="unreadable"))
+    for path in passed:
+        on_problem(EdgeL3Error(f"{path}: left out: libsndfile does not read it; convert it: ffmpeg -i X Y.wav"))
+    tracks = _find_tracks(folder, found, on_problem)
+    if tracks is not None:
+        without = [path for path in found if path not in tracks]
+        for path in without:
+            on_problem(EdgeL3Error(f"{path}: left out: no label track lies beside it"))
+        return Labels(tracks, {path: found.get(path) or _below(path, folder) for path in tracks})
+    spans = {}
+    for path, below in found.items():
+        label = below.split(os.sep)[0].strip()
+        if os.sep not in below:
+            on_problem(EdgeL3Error(f"{path}: left out: expected it in a subfolder, whose name is its label"))
+        elif not is_label(label):
+            what = f"expected a folder named with 1 to {MAX_LABEL} printable characters, the first not -"
+            on_problem(EdgeL3Error(f"{path}: left out: {what}"))
+        else:
+            spans[path] = [Span(*WHOLE, label)]
+    return Labels(spans, {path: found[path] for path in spans})
+
+
+def _find_tracks(folder, found, on_problem):
+    """Return the spans of recordings that have label tracks, by path; None if there are no tracks at all."""
+    stems, spans, any_track = {}, {}, False
+    for path in found:
+        stems.setdefault(os.path.splitext(path)[0], []).append(path)
+    texts, _, _ = find_files([folder], suffixes={".txt"})
+    for path in texts:
+        beside = stems.get(os.path.splitext(path)[0], [])
+        try:
+            rows = read_track(path, read_text(path))
+        except EdgeL3Error as error:
+            if not beside:  # a text that has nothing to do with recordings
+                continue
+            raise EdgeL3Error(f"{error}; correct the labels, or move the file away") from error
+        if rows is None or not (beside or any(row.path for row in rows)):
+            continue
+        any_track = True
+        for recording in beside if not any(row.path for row in rows) else ():
+            spans.setdefault(recording, [])
+        for row in rows:
+            for recording in [_resolve(row.path, path)] if row.path else beside:
+                if _is_there(recording, f"{path}: {row.path}", spans, on_problem):
+                    spans.setdefault(recording, []).append(row.span)
+    return spans if any_track else None
+
+
+def _of_rows(table, rows, on_problem):
+    spans, folder = {}, os.path.dirname(table)
+    for row in rows:
+        recording = _resolve(row.path, table)
+        if _is_there(recording, f"{table}: {row.path}", spans, on_problem):
+            spans.setdefault(recording, []).append(row.span)
+    return Labels(spans, {path: _below(path, folder) for path in spans})
+
+
+def _resolve(path, table):
+    return os.path.normpath(os.path.join(os.path.dirname(table), path))
+
+
+def _is_there(recording, name, known, on_problem):
+    """Tell whether a recording exists; report it, if it does not."""
+    if recording in known or ("\0" not in recording and os.path.lexists(recording)):
+        return True
+    on_problem(EdgeL3Error(f"{name}: left out: expected a recording, found none", kind="unreadable"))
+    return False
+
+
+def _below(path, folder):
+    """Return a relative path for a recording: below the folder, or below the root of the file system."""
+    below = os.path.relpath(path, folder) if os.path.splitdrive(path)[0] == os.path.splitdrive(folder)[0] else os.pardir
+    return os.path.splitdrive(path)[1].lstrip(os.sep) if below.split(os.sep)[0] == os.pardir else below
+
+
+def _merge_copies(labels):
+    """Make one recording of files of the same content, so that none is on both sides of a test."""
+    sizes = Counter()
+    for path in labels.spans:
+        sizes[_size(path)] += 1
+    spans, names, first = {}, {}, {}
+    for path in labels.spans:
+        size = _size(path)
+        key = (size, _digest(path)) if size and sizes[size] > 1 else path
+        kept = first.setdefault(key, path)
+        names[kept] = labels.names[kept]
+        spans.setdefault(kept, []).extend(span for span in labels.spans[path] if span not in spans.get(kept, ()))
+    return Labels(spans, names)
+
+
+def _size(path):
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0  # embedding it tells what is wrong
+
+
+def _digest(path):
+    digest = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            for block in iter(lambda: file.read(HASH_BYTES), b""):
+                digest.update(block)
+    except (EdgeL3Error, OSError):
+        return path
+    return digest.hexdigest()

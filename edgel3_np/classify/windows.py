@@ -1,0 +1,186 @@
+"""Pool the windows of labelled recordings: the embedding of each, and which classes are heard in it."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from .._version import CONTRACT
+from ..collections.find import find_files, name_outputs, output_names, stat_file
+from ..collections.gather import EmbeddingSpace, embedding_space
+from ..collections.jobs import Job
+from ..collections.results import open_result, read_provenance, recording_of
+from ..errors import EdgeL3Error
+from .events import TOLERANCE, WINDOW
+from .labels import BACKGROUND
+
+ENOUGH = 0.5  # seconds of a label in a window, with which it is one of that class; all of the label, if it is shorter
+
+
+class Pool(NamedTuple):
+    """The windows of labelled recordings.
+
+    Parameters
+    ----------
+    embedding : np.ndarray [shape=(n, dim), float32]
+    present : np.ndarray [shape=(n, classes), bool]
+        The class is heard in the window.
+    unsure : np.ndarray [shape=(n, classes), bool]
+        Less of a label lies in the window than `ENOUGH`: it is neither an example of the class nor of its absence.
+    recording : np.ndarray [shape=(n,), int]
+        Number of the recording.
+    """
+
+    embedding: np.ndarray
+    present: np.ndarray
+    unsure: np.ndarray
+    recording: np.ndarray
+
+
+def mark_windows(spans, timestamps, center, classes):
+    """Tell which classes are heard in each window of a recording.
+
+    A window belongs to a class if at least half a second of a label lies in it, or the whole label, if that is shorter:
+    a bark of 0.2 s makes examples too.
+
+    Parameters
+    ----------
+    spans : list of Span
+    timestamps : np.ndarray [shape=(t,), float64]
+    center : bool
+        Timestamps are the middles of windows; otherwise their starts.
+    classes : list of str
+        Without the background.
+
+    Returns
+    -------
+    present, unsure : np.ndarray [shape=(t, classes), bool]
+    labelled : np.ndarray [shape=(t,), bool]
+        The window belongs to a class or to a label of background.
+    """
+    starts = timestamps - (WINDOW / 2 if center else 0.0)
+    present, touched = np.zeros((2, len(starts), len(classes)), bool)
+    labelled, column = np.zeros(len(starts), bool), {label: number for number, label in enumerate(classes)}
+    for span in spans:
+        overlap = np.minimum(starts + WINDOW, span.end) - np.maximum(starts, span.start)
+        inside = overlap >= min(ENOUGH, span.end - span.start) - TOLERANCE
+        labelled |= inside
+        if span.label != BACKGROUND:
+            present[:, column[span.label]] |= inside
+            touched[:, column[span.label]] |= overlap > TOLERANCE
+    return present, touched & ~present, labelled
+
+
+def pool_windows(labels, results, classes, space):
+    """Read the embeddings of labelled recordings.
+
+    If any label is background, only windows with labels count; otherwise all others are background.
+
+    Parameters
+    ----------
+    labels : Labels
+    results : dict of str to str
+        Files of embeddings, by the path of their recording.
+    classes : list of str
+        Without the background.
+    space : EmbeddingSpace
+        What all embeddings must have in common.
+
+    Returns
+    -------
+    pool : Pool
+        Recordings have their place in `results` as their number.
+
+    Raises
+    ------
+    EdgeL3Error
+        A file of embeddings cannot be read, or is of another model.
+    """
+    only_labelled = any(span.label == BACKGROUND for spans in labels.spans.values() for span in spans)
+    parts = []
+    for number, (recording, path) in enumerate(results.items()):
+        with open_result(path) as result:
+            if embedding_space(result.provenance, path, result.dim) != space:
+                raise EdgeL3Error(f"{path}: expected embeddings of the model at hand, found others; run again")
+            center = result.provenance["options"].get("center") is not False
+            timestamps = result.timestamps()
+            present, unsure, labelled = mark_windows(labels.spans[recording], timestamps, center, classes)
+            keep = labelled if only_labelled else np.ones(len(timestamps), bool)
+            embedding = np.concatenate(list(result.embedding))[keep]
+        parts.append((embedding, present[keep], unsure[keep], np.full(len(embedding), number)))
+    return Pool(*map(np.concatenate, zip(*parts)))
+
+
+def find_embeddings(recordings, folder, model):
+    """Find files of embeddings that are of these recordings and this model, wherever they lie in a folder.
+
+    A recording is recognised by its name, size and modification time, as a second run of `edgel3-np` recognises it.
+
+    Parameters
+    ----------
+    recordings : iterable of str
+        Absolute paths.
+    folder : str
+    model : Model
+
+    Returns
+    -------
+    found : dict of str to str
+        Files of embeddings, by recording.
+    """
+    wanted, found = {}, {}
+    for path in recordings:
+        try:
+            info = stat_file(path)
+        except EdgeL3Error:
+            continue  # embedding it tells what is wrong
+        wanted.setdefault((os.path.basename(path), info.st_size, info.st_mtime_ns), []).append(path)
+    results, _, _ = find_files([folder], suffixes={".npz"}) if os.path.isdir(folder) else ({}, {}, [])
+    for path in results:
+        provenance = read_provenance(path) or {}
+        source = provenance.get("input")
+        try:
+            if embedding_space(provenance, path) != space_of(model):
+                continue
+            key = os.path.basename(str(source["name"])), source.get("bytes"), source.get("mtime_ns")
+            same = wanted.get(key, [])
+        except (EdgeL3Error, KeyError, TypeError, AttributeError):  # untrusted
+            continue
+        whole = os.path.normpath(recording_of(provenance) or "")
+        same = same if len(same) == 1 else [recording for recording in same if recording == whole]
+        for recording in same:
+            found.setdefault(recording, path)
+    return found
+
+
+def space_of(model):
+    """Return the `EmbeddingSpace` of a model."""
+    return EmbeddingSpace(model.sha256, CONTRACT, model.dim)
+
+
+def embedding_jobs(recordings, taken, folder, options):
+    """Return the jobs that embed recordings into a folder, in a tree like theirs.
+
+    Parameters
+    ----------
+    recordings : dict of str to str
+        Names below the folder of the labels, by path.
+    taken : iterable of str
+        Files that must not be replaced.
+    folder : str
+    options : dict
+        The remaining fields of `Job`.
+
+    Returns
+    -------
+    jobs : list of Job
+    """
+    folder, taken = os.path.abspath(folder), set(taken)
+    outputs = name_outputs(recordings, folder)
+    jobs = []
+    for path, name in recordings.items():
+        output = outputs[path] if outputs[path] not in taken else output_names(path, name, folder)[2]
+        source = os.path.normpath(path[: len(path) - len(name)]) if path.endswith(name) else os.path.dirname(path)
+        below = os.path.relpath(path, source).replace(os.sep, "/")
+        jobs.append(Job(input=path, output=output, root=folder, source=source, name=below, **options))
+    return jobs

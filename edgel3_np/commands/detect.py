@@ -1,0 +1,224 @@
+"""`edgel3-np detect`: find the sounds of a classifier in recordings, with their times."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from contextlib import closing, contextmanager
+
+from .._files import printable
+from ..classify.classifier import load_classifier
+from ..classify.detect import find_detect_jobs, gather_rows, write_table
+from ..classify.jobs import detect_file, read_events
+from ..classify.tables import FORMATS, TABLES, format_of
+from ..collections.embed import reports
+from ..collections.executors import MAX_PROCESSES
+from ..collections.summary import Summary, plural
+from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
+from .options import length, make_parser, seconds, shard, share, whole_number
+from .progress import display
+
+PROGRAM = "edgel3-np detect"
+STDOUT = "-"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the detect command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default `sys.argv[1:]`.
+
+    Returns
+    -------
+    code : int
+        0: every file is done; 1: some fail; 2: wrong usage, or no such classifier; 255: there are no audio files; 130:
+        interrupted; 141: nobody reads the output.
+    """
+    return finish(PROGRAM, lambda: _run_detect(arguments))
+
+
+def _run_detect(arguments):
+    options = build_parser().parse_intermixed_args(arguments)
+    options.all = options.all or (None if options.output_dir else STDOUT)
+    with _folder_of(options.output_dir) as folder:
+        with wrong_usage():
+            if options.all not in (None, STDOUT):
+                format_of(options.all)
+            count, jobs, problems = _find_jobs(options, folder)
+        if not count and not problems:
+            tell(PROGRAM, f"no audio files in {', '.join(map(printable, options.inputs))}, or none in this shard")
+            return NO_INPUTS
+        totals, outputs = _detect(options, count + len(problems), jobs, problems)
+        if options.all == STDOUT:
+            FORMATS[options.form if options.form in TABLES[:2] else "csv"][1](_Stdout(), gather_rows(outputs), 0.0)
+        elif options.all:
+            write_table(outputs, options.all)
+        if not options.quiet or totals.kinds:
+            tell(PROGRAM, str(totals))
+        if not options.quiet:
+            _tell_events(outputs, load_classifier(options.classifier).classes)
+    if totals.kinds:
+        return FAILED
+    return OK if totals.statuses["done"] + totals.statuses["skipped"] else NO_INPUTS
+
+
+@contextmanager
+def _folder_of(output_dir):
+    """Yield the directory of the outputs; without one they are temporary."""
+    if output_dir:
+        yield output_dir
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+def _find_jobs(options, folder):
+    return find_detect_jobs(
+        options.inputs,
+        folder,
+        options.classifier,
+        model=options.model,
+        form=options.form if options.output_dir else "csv",
+        threshold=options.threshold,
+        merge_gap=options.merge_gap,
+        min_length=options.min_length,
+        embeddings=options.keep_embeddings,
+        scores=options.scores,
+        hop_size=options.hop_size,
+        recursive=options.recursive,
+        shard=options.shard,
+        threads=options.threads or (1 if options.jobs > 1 else None),
+        resume=options.resume,
+        strict=options.strict,
+    )
+
+
+def _detect(options, count, jobs, problems):
+    """Do the jobs; return the `Summary`, and the outputs by recording."""
+    totals, outputs = Summary(), {}
+    shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
+    work = reports(jobs, problems, jobs=options.jobs, function=detect_file)
+    try:
+        with display(count, shown) as (update, say), closing(work) as done:
+            for report in done:
+                totals.add(report)
+                update(totals)
+                _say_report(report, options.quiet, say)
+                if report.status in ("done", "skipped"):
+                    outputs[report.input] = report.output
+                if options.strict and report.status == "failed":
+                    break
+    except KeyboardInterrupt as interrupt:
+        text = f"interrupted; every file that is done is whole: {totals}"
+        raise KeyboardInterrupt(text) from interrupt
+    return totals, outputs
+
+
+def _say_report(report, quiet, say):
+    if report.status == "failed":
+        say(f"failed: {printable(report.reason)}")
+    for remark in report.remarks if not quiet else ():
+        say(f"{printable(report.input)}: warning: {remark}")
+
+
+def _tell_events(outputs, classes):
+    """Say how many events of each class there are, and how long they are together."""
+    counts, lengths = Counter(), Counter()
+    for output in outputs.values():
+        for event in read_events(output)[1]:
+            counts[event.label] += 1
+            lengths[event.label] += event.end - event.start
+    found = ", ".join(f"{label}: {plural(counts[label], 'event')}, {lengths[label]:.1f} s" for label in classes)
+    tell(PROGRAM, found)
+
+
+class _Stdout:
+    """Standard output as a binary file, also where it takes text alone."""
+
+    def write(self, content):
+        sys.stdout.write(bytes(content).decode())
+        return len(content)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+
+def build_parser():
+    """Build the parser of the detect command's options."""
+    parser = make_parser(
+        PROGRAM,
+        "Find the sounds of a classifier in recordings. An event is the time in which windows of one second have a "
+        "score of at least the threshold. Each recording gets a file of its events; without -o, all events are printed "
+        "as CSV: path, start, end (seconds), label, score.",
+        [
+            "edgel3-np detect walk.wav -c dogs.npz             # prints a table",
+            "edgel3-np detect archive/ -c dogs.npz -o found/ --format audacity -j 8   # a second run does the rest",
+        ],
+        "A hidden file beside each output says how it was made; what detect did not write is never replaced. Exit "
+        "codes: 0 all files are done, 1 some fail, 2 wrong usage, no such classifier or model, 255 no audio files, 130 "
+        "interrupted, 141 nobody reads the output.",
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="audio file, or directory of audio files")
+    add("-c", "--classifier", required=True, metavar="FILE", help="classifier that `edgel3-np train` wrote")
+    add("-o", "--output-dir", "--output", metavar="DIR", help="directory of the outputs, in a tree like the inputs'")
+    add("--format", dest="form", choices=list(FORMATS), default="csv", help="of the outputs (default: %(default)s)")
+    add(
+        "--all",
+        metavar="FILE",
+        help="write all events into one table: a name that ends in .csv, .jsonl or .parquet; - is standard output",
+    )
+    _add_events(parser.add_argument_group("events").add_argument)
+    _add_collections(parser.add_argument_group("collections").add_argument)
+    return parser
+
+
+def _add_events(add):
+    add(
+        "--threshold",
+        type=share,
+        metavar="P",
+        help="score from which on a class counts as present (default: the best of each class in training)",
+    )
+    add("--merge-gap", type=length, default=0.0, metavar="S", help="join events that lie S seconds apart, or less")
+    add("--min-length", type=length, default=0.0, metavar="S", help="leave out events shorter than S seconds")
+    add("--scores", metavar="DIR", help="also write the scores of all windows into this directory, as CSV")
+    add(
+        "-t",
+        "--hop-size",
+        type=seconds,
+        default=0.1,
+        metavar="S",
+        help="seconds between windows (default: %(default)s)",
+    )
+
+
+def _add_collections(add):
+    add("-m", "--model", metavar="NAME|PATH", help="the classifier's model, if it is not installed under its name")
+    add(
+        "--keep-embeddings",
+        metavar="DIR",
+        help="keep embeddings in this directory, as `edgel3-np embed -o DIR` does; those that are there are used",
+    )
+    add("-r", "--recursive", action=argparse.BooleanOptionalAction, default=True, help="search subdirectories as well")
+    add("-j", "--jobs", type=whole_number(high=MAX_PROCESSES), default=1, metavar="N", help="processes")
+    add("--threads", type=whole_number(), metavar="N", help="threads per file (default: one per core; with --jobs, 1)")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="skip a recording whose output was made from the same file with the same options (the default)",
+    )
+    add("--shard", type=shard, default=(1, 1), metavar="K/N", help="do part K of N: one part on each of N machines")
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first file that fails, and let a file fail of which something is missing",
+    )
+    add("--progress", action=argparse.BooleanOptionalAction, help="show progress (default: if stderr is a terminal)")
+    add("-q", "--quiet", action="store_true", help="print no messages but errors")
