@@ -153,7 +153,7 @@ def _import_sklearn():
     except ImportError as error:
         raise EdgeL3Error(
             f"train: expected scikit-learn 1.0 or newer, but it cannot be imported ({error}); "
-            "pip install 'edgel3_np[train-classifier]'; to use a classifier it is not needed"
+            "pip install scikit-learn; to use a classifier it is not needed"
         ) from error
     return LogisticRegression, GroupKFold, StratifiedGroupKFold
 
