@@ -95,7 +95,7 @@ def test_wrong_usage(trained, tmp_path, capsys, monkeypatch):
         assert arguments[0] in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     assert main(["train", sounds, "-o", str(tmp_path / "x.npz")]) == ending.USAGE
-    assert "train-classifier" in capsys.readouterr().err and not (tmp_path / "x.npz").exists()
+    assert "pip install scikit-learn" in capsys.readouterr().err and not (tmp_path / "x.npz").exists()
 
 
 def test_an_interrupt_writes_nothing(trained, tmp_path, capsys, monkeypatch):
