@@ -155,7 +155,7 @@ def pickled_object(good):
 
 @attack("dtype <f4 or <f2, found <f8")
 def wrong_dtype(good):
-    return replaced(good, "conv2.data", array_of(good, "conv2.data").astype(np.float64))
+    return replaced(good, "conv2.data", array_of(good, "conv2.data").astype("<f8"))
 
 
 @attack("'conv2.indices'")

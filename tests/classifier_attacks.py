@@ -16,7 +16,7 @@ ATTACKS = {
     "member_that_climbs": (lambda good: pack({**members(good), "../evil.npy": b""}), "unknown member '../evil'"),
     "a_weight_file": (lambda good: told(good, format="edgel3_np weights"), "format: edgel3_np classifier"),
     "wrong_dtype": (
-        lambda good: replaced(good, "mean", array_of(good, "mean").astype(np.float32)),
+        lambda good: replaced(good, "mean", array_of(good, "mean").astype("<f4")),
         "dtype <f8, found <f4",
     ),
     "wrong_shape": (lambda good: replaced(good, "coefficients", np.zeros((2, 3))), "'coefficients': expected shape"),
