@@ -41,7 +41,8 @@ def pack(files, compression=zipfile.ZIP_DEFLATED):
 
 def npy(array, **options):
     out = io.BytesIO()
-    np.lib.format.write_array(out, np.asarray(array), **options)
+    array = np.asarray(array)
+    np.lib.format.write_array(out, array.astype(array.dtype.newbyteorder("<")), **options)
     return out.getvalue()
 
 
