@@ -1,4 +1,4 @@
-"""Open and read files safely, and show their names."""
+"""Open and read files safely."""
 
 import os
 import stat
@@ -101,9 +101,3 @@ def _read_resource(resource, max_bytes):
     if len(content) > max_bytes:
         raise EdgeL3Error(f"{resource}: expected at most {max_bytes} bytes, found more; not a weight file")
     return content
-
-
-def printable(text):
-    """Return a file's name as a terminal can show it: control characters, and bytes that are no text, are escaped."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

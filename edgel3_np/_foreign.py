@@ -40,8 +40,9 @@ def describe(head):
     >>> describe(b"....ftypM4A ")
     'MP4 or M4A (AAC, ALAC), which libsndfile does not read; convert it, for example: ffmpeg -i X Y.wav'
     """
-    if is_foreign_audio(head):
-        return next(name for position, magic, name in _MAGICS if head[position:].startswith(magic)) + _CONVERT
+    for position, magic, name in _MAGICS:
+        if head[position:].startswith(magic):
+            return name + _CONVERT
     for _, magic, name in _OTHERS:
         if head.startswith(magic) or (name == _PAGE and head.lstrip().lower().startswith(magic)):
             return name
@@ -52,4 +53,4 @@ def describe(head):
 
 def is_foreign_audio(head):
     """Tell whether a file that begins so holds audio or video of a kind that libsndfile does not read."""
-    return any(head[position:].startswith(magic) for position, magic, _ in _MAGICS)
+    return describe(head).endswith(_CONVERT)

@@ -26,7 +26,7 @@ import numpy as np
 
 from .._files import read_file
 from .._version import CONTRACT
-from ..collections.gather import EmbeddingSpace, describe
+from ..collections.gather import EmbeddingSpace, describe, space_of
 from ..errors import EdgeL3Error
 from ..network.threads import one_blas_thread
 from ..weights.npz import Archive, write_npz
@@ -159,7 +159,7 @@ class Classifier:
 
     def check_model(self, model: Model) -> None:
         """Raise `EdgeL3Error` unless a model makes the embeddings that this classifier takes."""
-        self.check_space(EmbeddingSpace(model.sha256, CONTRACT, model.dim), f"model {model.name}")
+        self.check_space(space_of(model), f"model {model.name}")
 
     def check_space(self, space: EmbeddingSpace, name: str) -> None:
         """Raise `EdgeL3Error` unless embeddings are those of this classifier; messages call them `name`."""

@@ -5,9 +5,8 @@ import io
 import json
 import os
 
-from .._files import printable
 from ..collections.export import import_parquet
-from ..collections.gather import as_text
+from ..collections.names import as_text, printable
 from ..errors import EdgeL3Error
 
 COLUMNS = ("path", "start", "end", "label", "score")

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._version import CONTRACT
 from ..collections.find import find_files, name_outputs, output_names, stat_file
-from ..collections.gather import EmbeddingSpace, embedding_space
+from ..collections.gather import embedding_space, space_of
 from ..collections.jobs import Job
 from ..collections.results import open_result, read_provenance, recording_of
 from ..errors import EdgeL3Error
@@ -151,11 +150,6 @@ def find_embeddings(recordings, folder, model):
         for recording in same:
             found.setdefault(recording, path)
     return found
-
-
-def space_of(model):
-    """Return the `EmbeddingSpace` of a model."""
-    return EmbeddingSpace(model.sha256, CONTRACT, model.dim)
 
 
 def embedding_jobs(recordings, taken, folder, options):

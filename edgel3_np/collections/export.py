@@ -11,7 +11,6 @@ import numpy as np
 from ..errors import EdgeL3Error, warn
 from .atomic import atomic
 from .gather import (
-    as_text,
     check_labels,
     check_space,
     embedding_space,
@@ -20,6 +19,7 @@ from .gather import (
     nothing_found,
     read_recordings,
 )
+from .names import as_text
 from .results import open_result, read_provenance
 
 PIECE_BYTES = 1 << 20  # of rows that are written at a time

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._version import CONTRACT
 from ..errors import EdgeL3Error
 from .find import find_files
 from .results import open_result, recording_of
@@ -116,6 +117,11 @@ def embedding_space(provenance, path, found=None):
     return EmbeddingSpace(sha256, contract, dim)
 
 
+def space_of(model):
+    """Return the `EmbeddingSpace` of a model's embeddings."""
+    return EmbeddingSpace(model.sha256, CONTRACT, model.dim)
+
+
 def describe(space):
     """Return an `EmbeddingSpace` in words, for messages."""
     return f"length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
@@ -190,20 +196,6 @@ def check_labels(labels):
     """Raise `EdgeL3Error` unless `labels` is 'folder' or None."""
     if labels not in ("folder", None):
         raise EdgeL3Error(f"labels: expected 'folder', or None for no labels, found {labels!r}")
-
-
-def as_text(name):
-    """Return the name of a file as text that any program can read: bytes that are no text have backslash escapes.
-
-    Examples
-    --------
-    >>> as_text(os.fsdecode(b"\\xff.wav"))
-    '\\\\xff.wav'
-    """
-    try:
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file system returns
-        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def nothing_found(paths, files):

@@ -11,13 +11,21 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from .._checks import check_whole
-from .._version import CONTRACT
 from ..errors import EdgeL3Error, warn
 from ..model import Model, load_model
 from ..network.threads import one_blas_thread
 from ..weights.locate import is_path
 from .find import stat_file
-from .gather import EmbeddingSpace, check_space, describe, embedding_space, find_results, list_paths, nothing_found
+from .gather import (
+    EmbeddingSpace,
+    check_space,
+    describe,
+    embedding_space,
+    find_results,
+    list_paths,
+    nothing_found,
+    space_of,
+)
 from .results import open_result, read_provenance, recording_of
 
 APART = 1.0 - 1e-6  # seconds; windows closer than this, their length, contain some of the same sound
@@ -248,7 +256,7 @@ def _embed_query(path, at, files, model):
     except EdgeL3Error as error:
         what = f"cannot embed the query like this file, with {name!r}: {error}"
         raise EdgeL3Error(f"{first}: {what}; or name the model that made it") from error
-    here = EmbeddingSpace(loaded.sha256, CONTRACT, loaded.dim)
+    here = space_of(loaded)
     if space != here:
         raise EdgeL3Error(
             f"{first}: expected embeddings from the {loaded.name} at hand ({describe(here)}), found {describe(space)}; "

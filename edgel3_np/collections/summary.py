@@ -6,8 +6,8 @@ import os
 import time
 from collections import Counter
 
-from .._files import printable
 from .jobs import Report
+from .names import printable
 
 MAX_FAILURES = 1000  # reports that are kept
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import EdgeL3Error, warn
-from .gather import as_text, check_labels, find_results, list_paths, nothing_found, read_recordings
+from .gather import check_labels, find_results, list_paths, nothing_found, read_recordings
+from .names import as_text
 
 if TYPE_CHECKING:  # NumPy 1.19 has no such module
     from numpy.typing import NDArray

@@ -6,19 +6,18 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
-from .._files import printable
 from ..classify.classifier import load_classifier
 from ..classify.detect import find_detect_jobs, gather_rows, write_table
 from ..classify.jobs import detect_file, read_events
 from ..classify.tables import FORMATS, TABLES, format_of
 from ..collections.embed import reports
-from ..collections.executors import MAX_PROCESSES
-from ..collections.summary import Summary, plural
-from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
-from .options import length, make_parser, seconds, shard, share, whole_number
-from .progress import display
+from ..collections.names import printable
+from ..collections.summary import plural
+from .ending import NO_INPUTS, finish, tell, wrong_usage
+from .options import length, make_parser, seconds, share
+from .runs import add_run_options, code_of, follow, nothing_to_do
 
 PROGRAM = "edgel3-np detect"
 STDOUT = "-"
@@ -50,7 +49,7 @@ def _run_detect(arguments):
                 format_of(options.all)
             count, jobs, problems = _find_jobs(options, folder)
         if not count and not problems:
-            tell(PROGRAM, f"no audio files in {', '.join(map(printable, options.inputs))}, or none in this shard")
+            tell(PROGRAM, nothing_to_do(options))
             return NO_INPUTS
         totals, outputs = _detect(options, count + len(problems), jobs, problems)
         if options.all == STDOUT:
@@ -61,9 +60,7 @@ def _run_detect(arguments):
             tell(PROGRAM, str(totals))
         if not options.quiet:
             _tell_events(outputs, load_classifier(options.classifier).classes)
-    if totals.kinds:
-        return FAILED
-    return OK if totals.statuses["done"] + totals.statuses["skipped"] else NO_INPUTS
+    return code_of(totals)
 
 
 @contextmanager
@@ -99,23 +96,15 @@ def _find_jobs(options, folder):
 
 def _detect(options, count, jobs, problems):
     """Do the jobs; return the `Summary`, and the outputs by recording."""
-    totals, outputs = Summary(), {}
-    shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
+    outputs = {}
+
+    def take(report, say):
+        _say_report(report, options.quiet, say)
+        if report.status in ("done", "skipped"):
+            outputs[report.input] = report.output
+
     work = reports(jobs, problems, jobs=options.jobs, function=detect_file)
-    try:
-        with display(count, shown) as (update, say), closing(work) as done:
-            for report in done:
-                totals.add(report)
-                update(totals)
-                _say_report(report, options.quiet, say)
-                if report.status in ("done", "skipped"):
-                    outputs[report.input] = report.output
-                if options.strict and report.status == "failed":
-                    break
-    except KeyboardInterrupt as interrupt:
-        text = f"interrupted; every file that is done is whole: {totals}"
-        raise KeyboardInterrupt(text) from interrupt
-    return totals, outputs
+    return follow(work, count, options, take), outputs
 
 
 def _say_report(report, quiet, say):
@@ -206,19 +195,4 @@ def _add_collections(add):
         help="keep embeddings in this directory, as `edgel3-np embed -o DIR` does; those that are there are used",
     )
     add("-r", "--recursive", action=argparse.BooleanOptionalAction, default=True, help="search subdirectories as well")
-    add("-j", "--jobs", type=whole_number(high=MAX_PROCESSES), default=1, metavar="N", help="processes")
-    add("--threads", type=whole_number(), metavar="N", help="threads per file (default: one per core; with --jobs, 1)")
-    add(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="skip a recording whose output was made from the same file with the same options (the default)",
-    )
-    add("--shard", type=shard, default=(1, 1), metavar="K/N", help="do part K of N: one part on each of N machines")
-    add(
-        "--strict",
-        action="store_true",
-        help="stop at the first file that fails, and let a file fail of which something is missing",
-    )
-    add("--progress", action=argparse.BooleanOptionalAction, help="show progress (default: if stderr is a terminal)")
-    add("-q", "--quiet", action="store_true", help="print no messages but errors")
+    add_run_options(add)

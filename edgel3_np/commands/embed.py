@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 
-from .._files import printable
 from .._version import CONTRACT, __version__
 from ..collections.embed import find_jobs, reports
-from ..collections.executors import MAX_PROCESSES
-from ..collections.find import count_files
-from ..collections.summary import Summary, plural
+from ..collections.names import printable
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
-from .ending import FAILED, NO_INPUTS, OK, escape_names, finish, tell, wrong_usage
-from .options import add_embedding_options, make_parser, shard, whole_number
-from .progress import display
+from .ending import NO_INPUTS, escape_names, finish, tell, wrong_usage
+from .options import add_embedding_options, make_parser
+from .runs import add_run_options, code_of, follow, nothing_to_do
 
 PROGRAM = "edgel3-np"
 OPENL3_NAMING = {"input_repr": "mel256", "content_type": "music"}  # options that replace --model, and their defaults
@@ -62,20 +58,8 @@ def _run_embed(arguments, program):
     with manifest as lines:
         if count or problems:
             return embed_collection(options, count + len(problems), jobs, problems, lines)
-    tell(PROGRAM, _nothing_to_do(options))
+    tell(PROGRAM, nothing_to_do(options))
     return NO_INPUTS
-
-
-def _nothing_to_do(options):
-    """Say that there are no audio files, and what there is instead."""
-    counts = count_files(options.inputs)
-    found = [f"{count} {printable(ending)}" for ending, count in counts.most_common(5) if ending != "directory"]
-    folders = [plural(counts["directory"], "folder")] if counts["directory"] else []
-    where, instead = ", ".join(map(printable, options.inputs)), ", ".join(found + folders) or "nothing"
-    text = f"no audio files in {where}: found {instead}"
-    if folders and not options.recursive:
-        text += "; leave out --no-recursive to look into the folders"
-    return text if options.shard == (1, 1) else f"{text}, or none in this shard"
 
 
 def _find_jobs(options):
@@ -115,24 +99,11 @@ def embed_collection(options, count, jobs, problems, manifest=None):
     code : int
         0: every file is embedded; 1: some fail; 255: all are passed over.
     """
-    totals = Summary()
-    shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
-    try:
-        with display(count, shown) as (update, say), closing(reports(jobs, problems, jobs=options.jobs)) as done:
-            for report in done:
-                totals.add(report)
-                _print_report(report, options, manifest, say)
-                update(totals)
-                if options.strict and report.status == "failed":
-                    break
-    except KeyboardInterrupt as interrupt:
-        text = f"interrupted; every file that is done is whole: {totals}"
-        raise KeyboardInterrupt(text) from interrupt
+    work = reports(jobs, problems, jobs=options.jobs)
+    totals = follow(work, count, options, lambda report, say: _print_report(report, options, manifest, say))
     if not options.quiet or totals.kinds:
         tell(PROGRAM, str(totals))
-    if totals.kinds:
-        return FAILED
-    return OK if totals.statuses["done"] + totals.statuses["skipped"] else NO_INPUTS
+    return code_of(totals)
 
 
 def _print_report(report, options, manifest, say):
@@ -199,35 +170,9 @@ def _add_files(add):
 
 
 def _add_collections(add):
-    add(
-        "-j",
-        "--jobs",
-        type=whole_number(high=MAX_PROCESSES),
-        default=1,
-        metavar="N",
-        help="processes, each of which embeds one file",
-    )
-    add("--threads", type=whole_number(), metavar="N", help="threads per file (default: one per core; with --jobs, 1)")
-    add(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="skip an input whose output was made from the same file with the same weights and options (the default)",
-    )
-    add("--shard", type=shard, default=(1, 1), metavar="K/N", help="embed part K of N: one part on each of N machines")
+    add_run_options(add)
     add("--manifest", metavar="FILE", help="append a line of JSON for each file (input, output, status, reason, ...)")
     add("--json", action="store_true", help="print the same lines on stdout")
-    add(
-        "--strict",
-        action="store_true",
-        help="stop at the first file that fails, and let a file fail of which something is missing",
-    )
-    add(
-        "--progress",
-        action=argparse.BooleanOptionalAction,
-        help="show progress (default: if stderr is a terminal): a bar if tqdm is installed, otherwise lines",
-    )
-    add("-q", "--quiet", action="store_true", help="print nothing but errors")
 
 
 def _add_model_names(parser):

@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import contextmanager
 
-from .._files import printable
+from ..collections.names import as_text, printable
 from ..errors import EdgeL3Error
 
 OK, FAILED, USAGE, NO_INPUTS, INTERRUPTED, NO_READER = 0, 1, 2, 255, 130, 141
@@ -97,9 +97,8 @@ def escape_names(record, keys):
     """
     for key in keys:
         name = record[key]
-        if name is not None and any("\udc80" <= letter <= "\udcff" for letter in name):
-            text = os.fsencode(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
-            record = {**record, key: text, "escaped": True}
+        if name is not None and as_text(name) != name:
+            record = {**record, key: as_text(name.replace("\\", "\\\\")), "escaped": True}
     return record
 
 

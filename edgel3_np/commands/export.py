@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from .._files import printable
 from ..collections.export import check_output, export
+from ..collections.names import printable
 from ..collections.summary import plural
 from .ending import FAILED, OK, describe, finish, tell, wrong_usage
 from .options import make_parser

@@ -8,8 +8,9 @@ import sys
 import warnings
 from contextlib import contextmanager, nullcontext
 
-from .._files import open_regular, printable
+from .._files import open_regular
 from ..audio.samples import MAX_CHANNELS, MAX_SR, MIN_SR
+from ..collections.names import printable
 from ..errors import EdgeL3Error, EdgeL3Warning
 from ..live.examples import load_examples, nearest
 from ..live.heard import Heard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from .._files import printable
+from ..collections.names import printable
 from ..collections.results import read_provenance, recording_of
 from ..errors import EdgeL3Error, EdgeL3Warning
 from ..model import load_model

@@ -6,8 +6,8 @@ import json
 import os
 import warnings
 
-from .._files import printable
 from ..collections.clips import write_clip
+from ..collections.names import printable
 from ..collections.search import similar
 from ..errors import EdgeL3Error, EdgeL3Warning
 from .ending import FAILED, OK, describe, escape_names, finish, tell, wrong_usage

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from .._files import printable
 from ..classify.page import format_page
 from ..classify.report import format_report
 from ..classify.train import train
 from ..collections.atomic import atomic
 from ..collections.executors import MAX_PROCESSES
+from ..collections.names import printable
 from ..errors import EdgeL3Error
 from ..weights.registry import DEFAULT
 from .ending import OK, describe, finish, tell, wrong_usage

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._files import printable
-from .._version import CONTRACT
 from ..collections.find import SUFFIXES, find_files
+from ..collections.gather import describe, embedding_space, space_of
+from ..collections.names import printable
 from ..collections.results import open_result
-from ..collections.search import EmbeddingSpace, describe, embedding_space
 from ..errors import EdgeL3Error
 from ..network.threads import one_blas_thread
 
@@ -101,7 +100,7 @@ def _label(below):
 
 def _mean_of_result(path, model):
     with open_result(path) as result:
-        found, here = embedding_space(result.provenance, path, result.dim), _space(model)
+        found, here = embedding_space(result.provenance, path, result.dim), space_of(model)
         if found != here:
             what = f"expected embeddings of {model.name} ({describe(here)}), found {describe(found)}"
             raise EdgeL3Error(f"{path}: {what}; embed the example again")
@@ -114,7 +113,3 @@ def _mean_of_result(path, model):
 def _mean_of_recording(path, model):
     embedding, _ = model.embed(path, hop_size=HOP_SIZE, center=False)
     return embedding.mean(axis=0, dtype=np.float64)
-
-
-def _space(model):
-    return EmbeddingSpace(model.sha256, CONTRACT, model.dim)

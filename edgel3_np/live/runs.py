@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 
-from .._files import printable
+from ..collections.names import printable
 from ..errors import EdgeL3Error
 
 PLACES = re.compile(r"\{(label|score)\}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._files import printable
 from ..collections.atomic import atomic
+from ..collections.names import printable
 from ..errors import EdgeL3Error, warn
 from ..features.mel import mel_frequencies
 from ..model import as_model

@@ -9,7 +9,8 @@ import soundfile
 from collection_files import DIM, hostile, save
 
 import edgel3_np
-from edgel3_np.collections.gather import MAX_NAME, as_text, name_recording
+from edgel3_np.collections.gather import MAX_NAME, name_recording
+from edgel3_np.collections.names import as_text
 
 
 @pytest.fixture
