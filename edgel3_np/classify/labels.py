@@ -9,9 +9,8 @@ from .._files import open_regular
 from ..collections.find import find_files
 from ..errors import EdgeL3Error
 from .classifier import MAX_LABEL, is_label
-from .tracks import Span, read_csv, read_text, read_track
+from .tracks import BACKGROUND, Span, read_csv, read_text, read_track
 
-BACKGROUND = "background"  # the label of sound in which no class is heard
 WHOLE = (-float("inf"), float("inf"))
 HASH_BYTES = 1 << 20  # read at a time
 
@@ -25,23 +24,27 @@ class Labels(NamedTuple):
         Of each recording, by its absolute path. A recording may have none: all of it is background.
     names : dict of str to str
         Path of each recording below the folder of the labels, by which its embeddings are named.
+    partial : frozenset of str
+        Recordings whose sound without labels is of unknown kind. Of the others, it is background.
     """
 
     spans: dict
     names: dict
+    partial: frozenset = frozenset()
 
 
-def read_labels(path, on_problem):
+def read_labels(paths, on_problem):
     """Read labels.
 
     Parameters
     ----------
-    path : str or Path
-        One of these:
+    paths : list of (str or Path)
+        Each is one of these:
 
         * a folder with a subfolder for each class, in which recordings lie, at any depth;
         * a CSV or TSV with the columns path (relative to the file), start, end (seconds) and label; without start and
-          end, the label is that of the whole recording;
+          end, the label is that of the whole recording; with the column answer, which a page of hits writes, only the
+          rows are known;
         * a folder of recordings with label tracks of Audacity (`.txt` with the name of its recording) or selection
           tables of Raven (`.txt` with the name of its recording, or a column `Begin Path` or `Begin File`);
         * a selection table of Raven with such a column.
@@ -58,12 +61,18 @@ def read_labels(path, on_problem):
     EdgeL3Error
         There are no labels, or a table is not as described.
     """
-    path = os.path.abspath(os.fsdecode(path))
+    return _merge([_read_one(os.path.abspath(os.fsdecode(path)), on_problem) for path in paths])
+
+
+def _read_one(path, on_problem):
     ending = os.path.splitext(path)[1].lower()
     if os.path.isdir(path):
         labels = _of_folder(path, on_problem)
     elif ending in (".csv", ".tsv"):
-        labels = _of_rows(path, read_csv(path, read_text(path)), on_problem)
+        rows, answered = read_csv(path, read_text(path))
+        labels = _of_rows(path, rows, on_problem)
+        if answered:
+            labels = labels._replace(partial=frozenset(labels.spans))
     else:
         rows = read_track(path, read_text(path))
         if not rows or not all(row.path for row in rows):
@@ -74,7 +83,9 @@ def read_labels(path, on_problem):
         raise EdgeL3Error(
             f"{path}: expected labelled recordings, found none; see `edgel3-np train --help` for how labels are given"
         )
-    return _merge_copies(labels)
+    if any(span.label == BACKGROUND for spans in labels.spans.values() for span in spans):
+        labels = labels._replace(partial=frozenset(labels.spans))
+    return labels
 
 
 def _of_folder(folder, on_problem):
@@ -155,19 +166,26 @@ def _below(path, folder):
     return os.path.splitdrive(path)[1].lstrip(os.sep) if below.split(os.sep)[0] == os.pardir else below
 
 
-def _merge_copies(labels):
-    """Make one recording of files of the same content, so that none is on both sides of a test."""
+def _merge(found):
+    """Make one of several `Labels`; files of one content are one recording, so that none is on both sides of a test.
+
+    Sound without labels is background if one of them says so.
+    """
     sizes = Counter()
-    for path in labels.spans:
+    for path in {path for labels in found for path in labels.spans}:
         sizes[_size(path)] += 1
-    spans, names, first = {}, {}, {}
-    for path in labels.spans:
-        size = _size(path)
-        key = (size, _digest(path)) if size and sizes[size] > 1 else path
-        kept = first.setdefault(key, path)
-        names[kept] = labels.names[kept]
-        spans.setdefault(kept, []).extend(span for span in labels.spans[path] if span not in spans.get(kept, ()))
-    return Labels(spans, names)
+    spans, names, first, whole = {}, {}, {}, set()
+    for labels in found:
+        for path, said in labels.spans.items():
+            size = _size(path)
+            key = (size, _digest(path)) if size and sizes[size] > 1 else path
+            kept = first.setdefault(key, path)
+            names.setdefault(kept, labels.names[path])
+            known = spans.setdefault(kept, [])
+            known += [span for span in said if span not in known]
+            if path not in labels.partial:
+                whole.add(kept)
+    return Labels(spans, names, frozenset(spans) - whole)
 
 
 def _size(path):

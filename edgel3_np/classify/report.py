@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .labels import BACKGROUND
+from .tracks import BACKGROUND
 
 DEFAULT_THRESHOLD = 0.5  # of a class that could not be tested
 FIGURES = ("precision", "recall", "average_precision")

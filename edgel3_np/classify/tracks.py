@@ -12,9 +12,11 @@ from .classifier import MAX_LABEL, is_label
 MAX_TABLE_BYTES = 64 << 20
 MAX_TIME = 1e9  # seconds
 TABLE = "a table of labels"
+BACKGROUND = "background"  # the label of sound in which no class is heard
 RAVEN = ("begin time (s)", "end time (s)")  # columns that every selection table has, in lower case
 RAVEN_LABELS = ("label", "annotation", "class", "species", "common name", "sound type", "call type", "tag", "tags")
 REQUIRED = ("path", "label")  # columns of a CSV; start and end may be missing, or empty: the whole recording
+ANSWERS = {"yes": True, "no": False, "unsure": None}  # of a page of hits: is the label heard?
 
 
 class Span(NamedTuple):
@@ -23,6 +25,7 @@ class Span(NamedTuple):
     start: float  # seconds; -inf and inf: the whole recording
     end: float
     label: str
+    heard: bool = True  # False: somebody has listened, and the label is not heard
 
 
 class Row(NamedTuple):
@@ -47,11 +50,14 @@ def read_text(path):
 def read_csv(path, text):
     """Read a table with the columns path and label, and perhaps start and end (seconds).
 
-    Commas, tabs or semicolons separate columns, as the first line does; other columns are of no interest.
+    Commas, tabs or semicolons separate columns, as the first line does. The column `answer`, if there is one, says yes,
+    no or unsure to the label, and the rows of which one is unsure are left out. Other columns are of no interest.
 
     Returns
     -------
     rows : list of Row
+    answered : bool
+        There is a column `answer`.
 
     Raises
     ------
@@ -70,8 +76,14 @@ def read_csv(path, text):
         start, end = (cells.get(key, "").strip() for key in ("start", "end"))
         if not start and not end:
             start, end = "-inf", "inf"
-        rows.append(Row(cells["path"], _span(where, start, end, cells["label"])))
-    return rows
+        answer = cells.get("answer", "yes").strip().lower()
+        if answer not in ANSWERS:
+            raise EdgeL3Error(f"{where}: expected the answer {', '.join(ANSWERS)}, found {answer[:100]!r}")
+        span = _span(where, start, end, cells["label"])
+        heard = ANSWERS[answer]
+        if heard or (heard is False and span.label != BACKGROUND):  # "not background" tells of no class
+            rows.append(Row(cells["path"], span._replace(heard=heard)))
+    return rows, "answer" in header
 
 
 def read_track(path, text):

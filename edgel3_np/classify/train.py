@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,14 +16,16 @@ from .._checks import check_seconds, check_whole
 from .._version import CONTRACT
 from ..collections.atomic import atomic
 from ..collections.embed import check_executor, reports
+from ..collections.gather import list_paths
 from ..errors import EdgeL3Error, warn
 from ..model import cached_model
 from ..network.threads import check_threads
 from ..weights.locate import is_path
 from ..weights.registry import DEFAULT
 from .classifier import MAX_CLASSES, MIN_SCALE, Classifier, load_classifier, save_classifier
-from .labels import BACKGROUND, Labels, read_labels
+from .labels import Labels, read_labels
 from .report import evaluate
+from .tracks import BACKGROUND
 from .windows import embedding_jobs, find_embeddings, pool_windows, space_of
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ SMALLEST_SCALE = 1e-3  # of the largest; dimensions that vary less hardly count
 
 
 def train(
-    labels: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None,
     *,
     model: str | os.PathLike[str] = DEFAULT,
@@ -52,16 +54,18 @@ def train(
     """Train a classifier with labelled recordings; this needs scikit-learn (extra `train-classifier`).
 
     Each class is told from everything else by logistic regression of standardised embeddings, so that several classes,
-    or none, may be present at once. Sound with the label `background` is an example of no class. If no sound has that
-    label, all sound of labelled recordings that has none is background.
+    or none, may be present at once. Sound with the label `background` is an example of no class. If nothing in a
+    folder or table has that label, all sound of its recordings that has none is background.
 
     The test of the report is a cross-validation by recording: seconds of one recording never stand on both sides.
 
     Parameters
     ----------
-    labels : str or Path
+    labels : str or Path, or iterable of them
         A folder with a subfolder for each class; a CSV or TSV with the columns path, start, end (seconds) and label; or
-        a folder of recordings with label tracks of Audacity or selection tables of Raven beside them.
+        a folder of recordings with label tracks of Audacity or selection tables of Raven beside them. In a table with
+        the column answer (yes, no, unsure), as a page of hits saves it, only the rows are known. Several are taken
+        together.
     output : str or Path, optional
         File to write, in an existing directory; None: the classifier is returned only.
     model : str or Path
@@ -127,7 +131,7 @@ def train(
     name = os.path.abspath(os.fsdecode(model)) if is_path(model) else str(model)
     cached_model.cache_clear()  # the file may have changed since it was loaded
     loaded = cached_model(name, None if dim is None else check_whole("dim", dim))
-    found = read_labels(labels, report_problem)
+    found = read_labels(list_paths(labels), report_problem)
     classes = _classes_of(found)
     options = {
         "model": name,

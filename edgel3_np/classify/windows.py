@@ -11,7 +11,7 @@ from ..collections.jobs import Job
 from ..collections.results import open_result, read_provenance, recording_of
 from ..errors import EdgeL3Error
 from .events import TOLERANCE, WINDOW
-from .labels import BACKGROUND
+from .tracks import BACKGROUND
 
 ENOUGH = 0.5  # seconds of a label in a window, with which it is one of that class; all of the label, if it is shorter
 
@@ -25,7 +25,8 @@ class Pool(NamedTuple):
     present : np.ndarray [shape=(n, classes), bool]
         The class is heard in the window.
     unsure : np.ndarray [shape=(n, classes), bool]
-        Less of a label lies in the window than `ENOUGH`: it is neither an example of the class nor of its absence.
+        The window is neither an example of the class nor of its absence: less of a label lies in it than `ENOUGH`, or
+        nobody has said.
     recording : np.ndarray [shape=(n,), int]
         Number of the recording.
     """
@@ -40,7 +41,8 @@ def mark_windows(spans, timestamps, center, classes):
     """Tell which classes are heard in each window of a recording.
 
     A window belongs to a class if at least half a second of a label lies in it, or the whole label, if that is shorter:
-    a bark of 0.2 s makes examples too.
+    a bark of 0.2 s makes examples too. Where a class is said not to be heard, and nothing else is said, nothing is
+    known of the others.
 
     Parameters
     ----------
@@ -55,25 +57,31 @@ def mark_windows(spans, timestamps, center, classes):
     -------
     present, unsure : np.ndarray [shape=(t, classes), bool]
     labelled : np.ndarray [shape=(t,), bool]
-        The window belongs to a class or to a label of background.
+        The window lies in a label, be it one of background, or one that is not heard.
     """
     starts = timestamps - (WINDOW / 2 if center else 0.0)
-    present, touched = np.zeros((2, len(starts), len(classes)), bool)
-    labelled, column = np.zeros(len(starts), bool), {label: number for number, label in enumerate(classes)}
+    present, touched, absent = np.zeros((3, len(starts), len(classes)), bool)
+    told, column = np.zeros(len(starts), bool), {label: number for number, label in enumerate(classes)}
     for span in spans:
         overlap = np.minimum(starts + WINDOW, span.end) - np.maximum(starts, span.start)
         inside = overlap >= min(ENOUGH, span.end - span.start) - TOLERANCE
-        labelled |= inside
+        if not span.heard:
+            absent[:, column[span.label]] |= inside
+            continue
+        told |= inside
         if span.label != BACKGROUND:
             present[:, column[span.label]] |= inside
             touched[:, column[span.label]] |= overlap > TOLERANCE
-    return present, touched & ~present, labelled
+    asked = absent.any(axis=1)
+    unknown = (asked & ~told)[:, np.newaxis] & ~absent
+    unsure = (touched & ~present) | unknown | (present & absent)  # the last: two answers contradict each other
+    return present & ~absent, unsure, told | asked
 
 
 def pool_windows(labels, results, classes, space):
     """Read the embeddings of labelled recordings.
 
-    If any label is background, only windows with labels count; otherwise all others are background.
+    Of recordings that are labelled in part, only windows with labels count; windows without are background elsewhere.
 
     Parameters
     ----------
@@ -95,7 +103,6 @@ def pool_windows(labels, results, classes, space):
     EdgeL3Error
         A file of embeddings cannot be read, or is of another model.
     """
-    only_labelled = any(span.label == BACKGROUND for spans in labels.spans.values() for span in spans)
     parts = []
     for number, (recording, path) in enumerate(results.items()):
         with open_result(path) as result:
@@ -104,7 +111,7 @@ def pool_windows(labels, results, classes, space):
             center = result.provenance["options"].get("center") is not False
             timestamps = result.timestamps()
             present, unsure, labelled = mark_windows(labels.spans[recording], timestamps, center, classes)
-            keep = labelled if only_labelled else np.ones(len(timestamps), bool)
+            keep = labelled if recording in labels.partial else np.ones(len(timestamps), bool)
             embedding = np.concatenate(list(result.embedding))[keep]
         parts.append((embedding, present[keep], unsure[keep], np.full(len(embedding), number)))
     return Pool(*map(np.concatenate, zip(*parts)))

@@ -67,16 +67,19 @@ def build_parser():
         [
             "edgel3-np train sounds/ -o dogs.npz             # sounds/dog/1.wav is an example of dog",
             "edgel3-np train labels.csv -o dogs.npz --report report.html --embeddings embeddings/",
+            "edgel3-np train sounds/ corrections.csv -o dogs.npz   # with what was answered on a page of hits",
         ],
         "LABELS is a folder with a subfolder for each class; or a CSV or TSV with the columns path (relative to the "
         "file), start, end (seconds; empty: the whole recording) and label; or a folder of recordings with label "
-        "tracks of Audacity or selection tables of Raven (.txt) beside them. The label `background` stands for sound "
-        "without any class; if nothing has it, sound without labels in labelled recordings is background. Exit codes: "
+        "tracks of Audacity or selection tables of Raven (.txt) beside them. A table with the column answer (yes, no, "
+        "unsure), which pages of `similar --html` and `detect --html` save, says what is heard in its rows and nothing "
+        "of other sound. The label `background` stands for sound without any class; if nothing in LABELS has it, sound "
+        "without labels in its recordings is background. Exit codes: "
         "0 done, 1 the labels cannot be read or the classifier cannot be written, 2 wrong usage, wrong labels, no such "
         "model or no scikit-learn, 130 interrupted.",
     )
     add = parser.add_argument
-    add("labels", metavar="LABELS", help="labelled recordings: a folder, or a table")
+    add("labels", nargs="+", metavar="LABELS", help="labelled recordings: folders, or tables; all are taken together")
     add("-o", "--output", required=True, metavar="FILE", help="classifier to write, such as dogs.npz")
     add("-m", "--model", metavar="NAME|PATH", help=f"name of a model, or path of a weight file (default: {DEFAULT})")
     add("-as", "--dim", type=whole_number(), metavar="N", help="length of an embedding, for models that have several")

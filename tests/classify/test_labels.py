@@ -29,7 +29,7 @@ def test_folders_named_like_classes(tmp_path):
     (tmp_path / "s" / "readme.txt").write_text("These are sounds.\n1\t2\n")
     (tmp_path / "s" / "notes.txt").write_bytes(b"\xff\xfe")
     problems = []
-    labels = read_labels(tmp_path / "s", problems.append)
+    labels = read_labels([tmp_path / "s"], problems.append)
     assert len(labels.spans) == 7 and labels.spans[deep] == [Span(*WHOLE, "hiss")]
     assert labels.names[deep] == os.path.join("hiss", "deep", "7.wav")
     assert [str(problem).split(":")[0] for problem in problems] == [lost]
@@ -42,7 +42,7 @@ def test_tables(tmp_path, mark, ending):
     rows += [["cat", "a/1.wav", "1", "2", ""], ["dog", two, "", "", ""], ["dog", "gone.wav", "1", "2", ""]]
     table, problems = tmp_path / f"labels.{ending}", []
     table.write_text("\ufeff" + "\r\n".join(mark.join(row) for row in rows) + "\r\n\r\n", encoding="utf-8")
-    labels = read_labels(table, problems.append)
+    labels = read_labels([table], problems.append)
     assert labels.spans == {one: [Span(0.5, 1.5, "dog"), Span(1, 2, "cat")], two: [Span(*WHOLE, "dog")]}
     assert labels.names == {one: os.path.join("a", "1.wav"), two: "2.wav"}
     assert len(problems) == 1 and "gone.wav: left out: expected a recording, found none" in str(problems[0])
@@ -56,7 +56,7 @@ def test_tracks_of_audacity_and_tables_of_raven_in_a_folder(tmp_path):
     (tmp_path / "all.txt").write_text(RAVEN + "1\tSpectrogram 1\t3601.0\t3602.5\t3.wav\t0.25\towl\n")
     (tmp_path / "5.txt").write_text("\n")
     problems = []
-    labels = read_labels(tmp_path, problems.append)
+    labels = read_labels([tmp_path], problems.append)
     assert labels.spans == {
         one: [Span(0.5, 1.5, "dog"), Span(2.0, 2.0, "cat")],
         two: [Span(1.0, 2.0, "owl")],
@@ -64,7 +64,7 @@ def test_tracks_of_audacity_and_tables_of_raven_in_a_folder(tmp_path):
         empty: [],
     }
     assert [str(problem).split(":")[0] for problem in problems] == [left]
-    assert read_labels(tmp_path / "all.txt", pytest.fail).spans == {three: [Span(0.25, 1.75, "owl")]}
+    assert read_labels([tmp_path / "all.txt"], pytest.fail).spans == {three: [Span(0.25, 1.75, "owl")]}
 
 
 def test_copies_of_a_recording_are_one(tmp_path):
@@ -72,9 +72,34 @@ def test_copies_of_a_recording_are_one(tmp_path):
     (tmp_path / "both").mkdir()
     content = (tmp_path / "hiss" / "0.wav").read_bytes()
     (tmp_path / "both" / "copy.wav").write_bytes(content)
-    labels = read_labels(tmp_path, pytest.fail)
+    labels = read_labels([tmp_path], pytest.fail)
     copy = str(tmp_path / "both" / "copy.wav")
     assert len(labels.spans) == 6 and [span.label for span in labels.spans[copy]] == ["both", "hiss"]
+
+
+def test_several_sources_are_taken_together_and_answers_tell_of_their_rows_only(tmp_path):
+    one, two, three = (sound(tmp_path / f"{number}.wav", number) for number in (1, 2, 3))
+    (tmp_path / "all.csv").write_text("path,start,end,label\n1.wav,0,1,dog\n2.wav,1,2,dog\n")
+    answers = "path,start,end,label,score,answer\n1.wav,2,3,dog,0.9,no\n3.wav,0,1,dog,0.8,yes\n"
+    answers += "3.wav,1,2,cat,0.7,Unsure\n3.wav,2,3,background,,no\n"
+    (tmp_path / "page.csv").write_text(answers)
+    (tmp_path / "some.csv").write_text("path,label,start,end\n2.wav,background,0,1\n")
+    labels = read_labels([tmp_path / "page.csv", tmp_path / "all.csv", tmp_path / "some.csv"], pytest.fail)
+    assert labels.spans == {
+        one: [Span(2, 3, "dog", False), Span(0, 1, "dog")],
+        three: [Span(0, 1, "dog")],
+        two: [Span(1, 2, "dog"), Span(0, 1, "background")],
+    }
+    assert labels.partial == {three}
+    assert read_labels([tmp_path / "some.csv"], pytest.fail).partial == {two}
+
+
+def test_no_is_the_absence_of_one_class_and_two_answers_that_differ_are_none():
+    spans = [Span(0, 1, "a", False), Span(2, 3, "a"), Span(2, 3, "a", False), Span(4, 5, "b"), Span(4, 5, "a", False)]
+    present, unsure, labelled = mark_windows(spans, np.arange(6.0), False, ["a", "b"])
+    assert labelled.tolist() == [True, False, True, False, True, False]
+    assert present[labelled].tolist() == [[False, False], [False, False], [False, True]]
+    assert unsure[labelled].tolist() == [[False, True], [True, False], [False, False]]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +110,7 @@ def test_copies_of_a_recording_are_one(tmp_path):
         ("path,label\na.wav,\n", "line 2: expected a label of 1 to 100 printable characters"),
         ("path,label\na.wav,-rf\n", "that does not begin with -, found '-rf'"),
         ("path,label\na.wav,a\x1b[2J\n", "line 2: expected a label"),
+        ("path,label,answer\na.wav,dog,maybe\n", "line 2: expected the answer yes, no, unsure, found 'maybe'"),
         ("path,label\n,dog\n", "line 2: expected the path of a recording"),
         ("path,label,start,end\na.wav,dog,2,1\n", "0 <= start <= end, found '2' and '1'"),
         ("path,label,start,end\na.wav,dog,-1,1\n", "found '-1' and '1'"),
@@ -112,11 +138,11 @@ def test_wrong_inputs(tmp_path):
         ("nothing", "cannot be read"),
     ):
         with pytest.raises(EdgeL3Error, match=message):
-            read_labels(tmp_path / name, pytest.fail)
+            read_labels([tmp_path / name], pytest.fail)
     sound(tmp_path / "t" / "1.wav")
     (tmp_path / "t" / "1.txt").write_text("0\t1\tdog\nhello\n")
     with pytest.raises(EdgeL3Error, match="1.txt, line 2: expected start, end and label with tabs, found 'hello'"):
-        read_labels(tmp_path / "t", pytest.fail)
+        read_labels([tmp_path / "t"], pytest.fail)
 
 
 @given(st.text(st.sampled_from("\t\n\\,;\"'\r0123456789.-eidog \x00\ud800ä"), max_size=200))
@@ -125,6 +151,7 @@ def test_any_text_is_labels_or_an_error_of_this_package(text):
         for head in ("", "path,label,start,end\n", RAVEN):
             try:
                 rows = read("x", head + text) or []
+                rows = rows[0] if read is read_csv else rows
             except EdgeL3Error:
                 continue
             for row in rows:
