@@ -3,9 +3,9 @@
 
     python tools/check_dist.py dist
 
-The wheel should hold every module, `py.typed`, the weights with their pinned hashes, and the licence; the sdist should
-hold every file that git tracks. The tool also prints sizes. Exit codes: 0 if both
-are as expected, 1 otherwise.
+The wheel should hold every module, the scripts and styles of pages, `py.typed`, the weights with their pinned hashes,
+and the licence; the sdist should hold every file that git tracks. The tool also prints sizes. Exit codes: 0 if both are
+as expected, 1 otherwise.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def wheel_problems(path, pinned):
     ------
     problem : str
     """
-    modules = (ROOT / "edgel3_np").rglob("*.py")
+    modules = [file for ending in ("py", "js", "css") for file in (ROOT / "edgel3_np").rglob(f"*.{ending}")]
     expected = {file.relative_to(ROOT).as_posix() for file in modules} | {"edgel3_np/py.typed"}
     expected |= {f"edgel3_np/_weights/{file.name}" for file in (ROOT / "weights").iterdir() if file.is_file()}
     info = "-".join(path.name.split("-")[:2]) + ".dist-info"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..collections.find import find_files, name_outputs, output_names, stat_file
-from ..collections.gather import embedding_space, space_of
+from ..collections.gather import embedding_space, is_centred, space_of
 from ..collections.jobs import Job
 from ..collections.results import open_result, read_provenance, recording_of
 from ..errors import EdgeL3Error
@@ -108,7 +108,7 @@ def pool_windows(labels, results, classes, space):
         with open_result(path) as result:
             if embedding_space(result.provenance, path, result.dim) != space:
                 raise EdgeL3Error(f"{path}: expected embeddings of the model at hand, found others; run again")
-            center = result.provenance["options"].get("center") is not False
+            center = is_centred(result.provenance)
             timestamps = result.timestamps()
             present, unsure, labelled = mark_windows(labels.spans[recording], timestamps, center, classes)
             keep = labelled if recording in labels.partial else np.ones(len(timestamps), bool)

@@ -8,6 +8,7 @@ import numpy as np
 from ..audio.reading import find_soundfile, open_audio
 from ..errors import EdgeL3Error
 from .atomic import atomic
+from .gather import is_centred
 from .results import read_provenance
 
 MAX_STEM = 40  # letters of a recording's name in the name of its clip
@@ -41,9 +42,7 @@ def write_clip(hit, directory, number):
         raise EdgeL3Error(
             f"{hit.path}: expected the name of the recording in it, found none; embed the recording again"
         )
-    options = (read_provenance(hit.path) or {}).get("options")
-    centred = not (isinstance(options, dict) and options.get("center") is False)
-    samples, sr = read_part(hit.recording, hit.time - 0.5 if centred else hit.time, 1.0)
+    (samples,), sr = read_parts(hit.recording, [span_of(hit)])
     soundfile = find_soundfile()
     if soundfile is None:
         raise EdgeL3Error("expected soundfile to write clips, found none; install it: pip install soundfile")
@@ -58,20 +57,40 @@ def write_clip(hit, directory, number):
     return path
 
 
-def read_part(recording, start, seconds):
-    """Return a part of a recording, shorter where the recording begins or ends inside: samples (n,), and their rate.
+def span_of(hit):
+    """Return the second of the recording that a hit was found in: its start and end, in seconds."""
+    start = hit.time - 0.5 if is_centred(read_provenance(hit.path) or {}) else hit.time
+    return max(0.0, start), start + 1.0
+
+
+def read_parts(recording, spans):
+    """Return parts of a recording, which is read once. A part is shorter where the recording ends inside it.
 
     Parameters
     ----------
     recording : str or Path
-    start, seconds : float
-        The part, in seconds; it may begin before the recording.
+    spans : list of (float, float)
+        Start and end of each part, in seconds.
+
+    Returns
+    -------
+    parts : list of np.ndarray [shape=(n,), float64]
+    sr : int
+        Their rate, that of the recording.
+
+    Raises
+    ------
+    EdgeL3Error
+        The recording cannot be read.
     """
     with open_audio(recording) as (sr, blocks):
-        first, last, position, parts = max(0, round(start * sr)), round((start + seconds) * sr), 0, [np.zeros(0)]
+        ends = [(round(start * sr), round(end * sr)) for start, end in spans]
+        last, position, found = max(end for _, end in ends), 0, [[np.zeros(0)] for _ in spans]
         for block in blocks:
-            parts.append(block[max(0, first - position) : max(0, last - position)])
+            for kept, (start, end) in zip(found, ends):
+                if position < end and start < position + len(block):
+                    kept.append(block[max(0, start - position) : end - position].copy())
             position += len(block)
             if position >= last:
                 break
-    return np.concatenate(parts), sr
+    return [np.concatenate(kept) for kept in found], sr

@@ -47,6 +47,8 @@ class Recording(NamedTuple):
         Length of an embedding.
     parts : iterable of np.ndarray [shape=(b, dim), float32]
         Embeddings.
+    center : bool
+        Timestamps are the middles of windows; otherwise their starts.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Recording(NamedTuple):
     time: np.ndarray
     dim: int
     parts: Iterable
+    center: bool
 
 
 def list_paths(paths):
@@ -165,7 +168,13 @@ def read_recordings(files, keep, report):
             continue
         wanted = wanted or space
         check_space(space, wanted, path)
-        yield Recording(name, label, time, space.dim, parts)
+        yield Recording(name, label, time, space.dim, parts, is_centred(result.provenance))
+
+
+def is_centred(provenance):
+    """Tell whether timestamps are the middles of windows; otherwise they are their starts."""
+    options = provenance.get("options")
+    return not (isinstance(options, dict) and options.get("center") is False)
 
 
 def name_recording(provenance, path):

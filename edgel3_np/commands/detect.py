@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import heapq
 import sys
 import tempfile
 from collections import Counter
@@ -15,8 +16,11 @@ from ..classify.tables import FORMATS, TABLES, format_of
 from ..collections.embed import reports
 from ..collections.names import printable
 from ..collections.summary import plural
-from .ending import NO_INPUTS, finish, tell, wrong_usage
-from .options import length, make_parser, seconds, share
+from ..pages.assemble import check_page
+from ..pages.hits import Candidate
+from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
+from .options import length, make_parser, seconds, share, whole_number
+from .pages import add_page_options, make_page
 from .runs import add_run_options, code_of, follow, nothing_to_do
 
 PROGRAM = "edgel3-np detect"
@@ -42,11 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_detect(arguments):
     options = build_parser().parse_intermixed_args(arguments)
-    options.all = options.all or (None if options.output_dir else STDOUT)
+    options.all = options.all or (None if options.output_dir or options.html else STDOUT)
     with _folder_of(options.output_dir) as folder:
         with wrong_usage():
             if options.all not in (None, STDOUT):
                 format_of(options.all)
+            if options.html:
+                check_page(options.html)
             count, jobs, problems = _find_jobs(options, folder)
         if not count and not problems:
             tell(PROGRAM, nothing_to_do(options))
@@ -60,7 +66,30 @@ def _run_detect(arguments):
             tell(PROGRAM, str(totals))
         if not options.quiet:
             _tell_events(outputs, load_classifier(options.classifier).classes)
-    return code_of(totals)
+        code = code_of(totals)
+        if options.html and _write_page(outputs, options) and code == OK:
+            code = FAILED
+    return code
+
+
+def _write_page(outputs, options):
+    """Write the page of the best events of each class; return the problems."""
+    heaps, count = {}, 0
+    for output in outputs.values():
+        recording, found = read_events(output)
+        for event in found:
+            count += 1
+            heap = heaps.setdefault(event.label, [])
+            item = (event.score, -count, recording, event)
+            (heapq.heappush if len(heap) < options.hits else heapq.heappushpop)(heap, item)
+    chosen = sorted((item for heap in heaps.values() for item in heap), reverse=True)
+    candidates = [Candidate(recording, *event) for _, _, recording, event in chosen]
+    if len(candidates) < count:
+        tell(
+            PROGRAM, f"the page has {len(candidates)} of {count} events: the best {options.hits} of each class (--hits)"
+        )
+    title = f"Sounds of {options.classifier}"
+    return make_page(PROGRAM, options.html, candidates, title=title, link=options.link)
 
 
 @contextmanager
@@ -147,6 +176,7 @@ def build_parser():
         [
             "edgel3-np detect walk.wav -c dogs.npz             # prints a table",
             "edgel3-np detect archive/ -c dogs.npz -o found/ --format audacity -j 8   # a second run does the rest",
+            "edgel3-np detect archive/ -c dogs.npz -o found/ --html page.html   # listen, and correct",
         ],
         "A hidden file beside each output says how it was made; what detect did not write is never replaced. Exit "
         "codes: 0 all files are done, 1 some fail, 2 wrong usage, no such classifier or model, 255 no audio files, 130 "
@@ -163,6 +193,7 @@ def build_parser():
         help="write all events into one table: a name that ends in .csv, .jsonl or .parquet; - is standard output",
     )
     _add_events(parser.add_argument_group("events").add_argument)
+    _add_page(parser.add_argument_group("page").add_argument)
     _add_collections(parser.add_argument_group("collections").add_argument)
     return parser
 
@@ -184,6 +215,17 @@ def _add_events(add):
         default=0.1,
         metavar="S",
         help="seconds between windows (default: %(default)s)",
+    )
+
+
+def _add_page(add):
+    add_page_options(add)
+    add(
+        "--hits",
+        type=whole_number(),
+        default=50,
+        metavar="N",
+        help="events of each class on the page, those with the best scores (default: %(default)s)",
     )
 
 

@@ -18,6 +18,7 @@ COMMANDS = {  # first words that name a command; with any other first word, `edg
     "info": "show versions, hardware and installed models",
     "install": "download released models and convert them",
     "listen": "embed sound while it arrives, and name the nearest example",
+    "map": "draw a collection as a page in which similar sounds lie near each other",
     "models": "list all models: rate, length, size, accuracy, what they are good for",
     "plot": "draw a recording and its embeddings",
     "similar": "find the recordings and moments of a collection that are most similar to one",

@@ -53,6 +53,43 @@ def _run_lines(count):
 
 
 @contextmanager
+def steps(name, count, shown):
+    """Show the progress of a work of so many steps.
+
+    Parameters
+    ----------
+    name : str
+        What is made.
+    count : int
+    shown : bool
+        Otherwise `step` does nothing.
+
+    Yields
+    ------
+    step : callable
+        Call it after each step.
+    """
+    tqdm = _tqdm() if shown else None
+    if tqdm is None:
+        yield _step_lines(name, count) if shown else lambda: None
+        return
+    with tqdm(total=count, desc=name, file=sys.stderr, dynamic_ncols=True) as bar:
+        yield bar.update
+
+
+def _step_lines(name, count):
+    due, done = _timer(), 0
+
+    def step():
+        nonlocal done
+        done += 1
+        if due():
+            _print(f"{name}: {done} of {count}")
+
+    return step
+
+
+@contextmanager
 def transfer(name, shown):
     """Show the progress of a download.
 

@@ -6,12 +6,16 @@ import json
 import os
 import warnings
 
-from ..collections.clips import write_clip
+from ..collections.clips import span_of, write_clip
 from ..collections.names import printable
+from ..collections.results import read_provenance, recording_of
 from ..collections.search import similar
 from ..errors import EdgeL3Error, EdgeL3Warning
+from ..pages.assemble import check_page
+from ..pages.hits import LONGEST, Candidate
 from .ending import FAILED, OK, describe, escape_names, finish, tell, wrong_usage
 from .options import make_parser, time_span, whole_number
+from .pages import add_page_options, make_page
 
 PROGRAM = "edgel3-np similar"
 
@@ -29,6 +33,9 @@ def _run_similar(arguments):
         problems.append(problem)
         tell(PROGRAM, f"passed over: {describe(problem)}")
 
+    if options.html:
+        with wrong_usage():
+            check_page(options.html)
     with wrong_usage("invalid"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EdgeL3Warning)
         hits = similar(
@@ -53,7 +60,28 @@ def _run_similar(arguments):
                 problems.append(error)
                 tell(PROGRAM, f"no clip: {describe(error)}")
     print_hits(hits, options.json, options.moments, clips)
+    if options.html:
+        problems += _write_page(hits, options)
     return FAILED if problems else OK
+
+
+def _write_page(hits, options):
+    """Write the page of hits; return the problems."""
+    candidates = [Candidate(hit.recording, *span_of(hit), score=hit.score) for hit in hits]
+    title = f"{'Moments' if options.moments else 'Recordings'} like {os.path.basename(options.query)}"
+    return make_page(
+        PROGRAM, options.html, candidates, title=title, link=options.link, query=_query_of(options.query, options.at)
+    )
+
+
+def _query_of(path, at):
+    """Return the part of the query that is asked about, to be heard on the page; None if its recording is unknown."""
+    if path.lower().endswith(".npz"):
+        path = recording_of(read_provenance(path) or {})
+    if at is None:
+        return path and Candidate(os.path.abspath(path), 0.0, LONGEST)
+    first, last = at if isinstance(at, tuple) else (at, at)
+    return path and Candidate(os.path.abspath(path), max(0.0, first - 0.5), last + 0.5)
 
 
 def build_parser():
@@ -66,6 +94,7 @@ def build_parser():
         [
             "edgel3-np similar bark.wav embeddings/              # recordings like bark.wav",
             "edgel3-np similar walk.npz embeddings/ --at 7-9 --moments   # moments like seconds 7 to 9",
+            "edgel3-np similar bark.wav embeddings/ --moments --top 50 --html page.html   # listen, and label them",
         ],
         "Exit codes: 0 done, 1 the query or a file of the collection cannot be read, 2 wrong usage or no such "
         "model, 130 interrupted.",
@@ -78,6 +107,7 @@ def build_parser():
     add("--moments", action="store_true", help="rank moments, at least a second apart, instead of recordings")
     add("-m", "--model", metavar="NAME|PATH", help="model to embed the query with (default: the collection's)")
     add("--clips", metavar="DIR", help="write the second of each hit as a WAV file into this directory")
+    add_page_options(add)
     add("--json", action="store_true", help="print a line of JSON for each hit")
     return parser
 

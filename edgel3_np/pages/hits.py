@@ -1,0 +1,129 @@
+"""A page of hits: listen to each, answer yes, no or unsure, and save labels that `train` reads."""
+
+import hashlib
+import json
+import os
+from typing import NamedTuple
+
+from ..collections.clips import read_parts
+from ..collections.names import as_text
+from ..errors import EdgeL3Error
+from .assemble import encoded, relative_url, write_page
+from .media import draw_spectrogram, encode_clip
+
+SCRIPTS = ["page.js", "player.js", "hits.js"]
+CONTEXT = 1.0  # seconds of sound before and after what is asked about
+LONGEST = 10.0  # seconds of it that can be heard
+HIGHEST_SR = 48000  # Hz, of clips in the page
+
+
+class Candidate(NamedTuple):
+    """A stretch of a recording that a page asks about.
+
+    Parameters
+    ----------
+    recording : str or None
+        Absolute path; None: unknown.
+    start, end : float
+        Seconds.
+    label : str
+        What is thought to be heard; empty: whoever answers names it.
+    score : float or None
+    """
+
+    recording: object
+    start: float
+    end: float
+    label: str = ""
+    score: object = None
+
+
+def write_hits(path, candidates, *, title, link=False, query=None, on_problem, on_item=lambda: None):
+    """Write a page of hits.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of the page; it ends in `.html`.
+    candidates : list of Candidate
+        In the order of the page.
+    title : str
+    link : bool
+        Play the recordings where they are, by relative links, instead of copying clips into the page. The browser must
+        know their format.
+    query : Candidate, optional
+        What was searched for; it is shown first.
+    on_problem : callable, EdgeL3Error -> None
+        Called for each recording that cannot be read: its hits are on the page, but cannot be heard.
+    on_item : callable, optional
+        Called after each hit.
+
+    Returns
+    -------
+    size : int
+        Bytes of the page.
+
+    Raises
+    ------
+    EdgeL3Error
+        The page cannot be written.
+    """
+    path = os.fsdecode(path)
+    asked = [[as_text(item.recording or ""), *item[1:4]] for item in candidates]
+    about = {
+        "title": as_text(title),
+        "key": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),  # under which the browser keeps the answers
+        "labels": sorted({item.label for item in candidates} - {""}),
+    }
+    numbered = [(0, query)] if query else []
+    numbered += list(enumerate(candidates, 1))
+    return write_page(path, SCRIPTS, about, _items(path, numbered, link, on_problem, on_item), link)
+
+
+def _items(path, numbered, link, on_problem, on_item):
+    """Yield what the script wants to know of each candidate; each recording is read once."""
+    by_recording = {}
+    for number, candidate in numbered:
+        by_recording.setdefault(candidate.recording, []).append((number, candidate))
+    for recording, group in by_recording.items():
+        spans = [_span_of(candidate) for _, candidate in group]
+        try:
+            if recording is None:
+                raise EdgeL3Error("the recording is unknown: its embeddings do not name it")
+            parts, sr = read_parts(recording, spans)
+        except EdgeL3Error as error:
+            on_problem(error)
+            parts, sr, problem = [()] * len(group), 0, as_text(str(error))
+        else:
+            problem = "the recording has no sound here"
+        for (number, candidate), part, (begin, _) in zip(group, parts, spans):
+            item = {**_describe(number, candidate), "begin": begin}
+            yield {**item, **(_media(path, candidate, part, sr, link) if len(part) else {"problem": problem})}
+            on_item()
+
+
+def _span_of(candidate):
+    """Return which part of the recording is to be heard, with what surrounds it: start and end in seconds."""
+    end = min(candidate.end, candidate.start + LONGEST)
+    return max(0.0, candidate.start - CONTEXT), end + CONTEXT
+
+
+def _describe(number, candidate):
+    whole = as_text(candidate.recording or "")
+    return {
+        "number": number,
+        "path": whole,
+        "start": round(candidate.start, 6),
+        "end": round(candidate.end, 6),
+        "heardEnd": round(min(candidate.end, candidate.start + LONGEST), 6),
+        "label": candidate.label,
+        "score": None if candidate.score is None else round(candidate.score, 6),
+    }
+
+
+def _media(path, candidate, part, sr, link):
+    """Return the picture of a part of a recording, and its sound or where that is."""
+    sound = {"url": relative_url(candidate.recording, path)} if link else {}
+    if not link:
+        sound["clip"] = encoded(encode_clip(part, sr, HIGHEST_SR))
+    return {**sound, "image": encoded(draw_spectrogram(part, sr)), "length": len(part) / sr, "top": sr / 2}

@@ -1,0 +1,107 @@
+// A map of points: look at one to see what it is, click it to hear it.
+
+const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#8c564b", "#9467bd"];
+const OTHER_COLOUR = "#888888";
+const SVG = "http://www.w3.org/2000/svg";
+const [WIDTH, HEIGHT, MARGIN] = [1000, 700, 20];
+const points = items.sort((a, b) => a.number - b.number);
+const status = make("p", { role: "status", id: "point" });
+const svg = document.createElementNS(SVG, "svg");
+const hidden = new Set();
+let chosen = null;
+
+function colourOf(group) {
+  const place = about.groups.indexOf(group);
+  return place < 0 ? OTHER_COLOUR : COLOURS[place];
+}
+
+function build() {
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("class", "map");
+  svg.setAttribute("tabindex", "0");
+  svg.setAttribute("role", "application");
+  svg.setAttribute("aria-label", "map of sounds: arrows move from point to point, space plays");
+  const wide = Math.max(...points.map((point) => point.x), 1e-9);
+  const high = Math.max(...points.map((point) => point.y), 1e-9);
+  const scale = Math.min((WIDTH - 2 * MARGIN) / wide, (HEIGHT - 2 * MARGIN) / high);
+  for (const point of points) {
+    point.left = WIDTH / 2 + (point.x - wide / 2) * scale;
+    point.top = HEIGHT / 2 - (point.y - high / 2) * scale;
+    point.circle = document.createElementNS(SVG, "circle");
+    const radius = points.length > 2000 ? 3 : 6;
+    for (const [name, value] of [["cx", point.left], ["cy", point.top], ["r", radius], ["fill", colourOf(point.shown)]]) {
+      point.circle.setAttribute(name, value);
+    }
+    point.circle.onpointerenter = () => choose(point);
+    point.circle.onclick = () => hear(point);
+    svg.append(point.circle);
+  }
+  const purposes = [["arrows", "from point to point"], ["space", "play"], ["click", "play"]];
+  main.append(make("h1", {}, about.title), keys(...purposes), legend(), svg, status);
+  main.append(...about.notes.map((note) => make("p", {}, note)), make("footer", {}, `edgel3_np ${about.version}`));
+}
+
+function legend() {
+  const line = make("div", { className: "legend", role: "group", "aria-label": "groups" });
+  for (const group of [...about.groups, ...(about.other ? [null] : [])]) {
+    const dot = make("i");
+    dot.style.background = colourOf(group);
+    const count = points.filter((point) => point.shown === group).length;
+    const name = group === null ? "other" : group || "no name";
+    const button = make("button", { type: "button", "aria-pressed": "true" }, dot, `${name} (${count})`);
+    button.onclick = () => toggle(group, button);
+    line.append(button);
+  }
+  return line;
+}
+
+function toggle(group, button) {
+  if (!hidden.delete(group)) hidden.add(group);
+  button.setAttribute("aria-pressed", !hidden.has(group));
+  for (const point of points) point.circle.classList.toggle("off", hidden.has(point.shown));
+}
+
+function choose(point) {
+  if (chosen) chosen.circle.classList.remove("chosen");
+  chosen = point;
+  point.circle.classList.add("chosen");
+  svg.append(point.circle); // above its neighbours
+  const group = point.group ? `${point.group}: ` : "";
+  status.textContent = `${group}${point.path}, ${clock(point.begin)}${point.problem ? `. ${point.problem}` : ""}`;
+}
+
+function hear(point) {
+  choose(point);
+  play(point, point.begin, point.begin + 1);
+}
+
+player.onChange = (point) => {
+  if (point.problem && point === chosen) choose(point);
+};
+
+// The nearest point that lies more in this direction than beside it.
+function neighbour(dx, dy) {
+  const seen = points.filter((point) => !hidden.has(point.shown));
+  if (!chosen) return seen[0];
+  let best = null;
+  for (const point of seen) {
+    const [x, y] = [point.left - chosen.left, point.top - chosen.top];
+    const [along, beside] = [x * dx + y * dy, Math.abs(x * dy) + Math.abs(y * dx)];
+    const cost = along + 2 * beside;
+    if (point !== chosen && along > 0 && along >= beside && (!best || cost < best.cost)) best = { point, cost };
+  }
+  return best && best.point;
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+svg.addEventListener("keydown", (event) => {
+  const arrow = ARROWS[event.key];
+  if (!arrow && event.key !== " " && event.key !== "Enter") return;
+  event.preventDefault();
+  if (arrow) {
+    const next = neighbour(...arrow);
+    if (next) choose(next);
+  } else if (chosen) hear(chosen);
+});
+build();
+svg.focus();
