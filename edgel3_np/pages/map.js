@@ -7,8 +7,13 @@ const [WIDTH, HEIGHT, MARGIN] = [1000, 700, 20];
 const points = items.sort((a, b) => a.number - b.number);
 const status = make("p", { role: "status", id: "point" });
 const svg = document.createElementNS(SVG, "svg");
+const ring = document.createElementNS(SVG, "circle"); // around the chosen point
 const hidden = new Set();
 let chosen = null;
+
+function setAll(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+}
 
 function colourOf(group) {
   const place = about.groups.indexOf(group);
@@ -16,11 +21,10 @@ function colourOf(group) {
 }
 
 function build() {
-  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  svg.setAttribute("class", "map");
-  svg.setAttribute("tabindex", "0");
-  svg.setAttribute("role", "application");
-  svg.setAttribute("aria-label", "map of sounds: arrows move from point to point, space plays");
+  const label = "map of sounds: arrows move from point to point, space plays";
+  setAll(svg, { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "map", tabindex: 0, role: "application", "aria-label": label });
+  const radius = points.length > 2000 ? 3 : 6;
+  setAll(ring, { class: "ring", r: radius + 2, visibility: "hidden" });
   const wide = Math.max(...points.map((point) => point.x), 1e-9);
   const high = Math.max(...points.map((point) => point.y), 1e-9);
   const scale = Math.min((WIDTH - 2 * MARGIN) / wide, (HEIGHT - 2 * MARGIN) / high);
@@ -28,14 +32,12 @@ function build() {
     point.left = WIDTH / 2 + (point.x - wide / 2) * scale;
     point.top = HEIGHT / 2 - (point.y - high / 2) * scale;
     point.circle = document.createElementNS(SVG, "circle");
-    const radius = points.length > 2000 ? 3 : 6;
-    for (const [name, value] of [["cx", point.left], ["cy", point.top], ["r", radius], ["fill", colourOf(point.shown)]]) {
-      point.circle.setAttribute(name, value);
-    }
+    setAll(point.circle, { cx: point.left, cy: point.top, r: radius, fill: colourOf(point.shown) });
     point.circle.onpointerenter = () => choose(point);
     point.circle.onclick = () => hear(point);
     svg.append(point.circle);
   }
+  svg.append(ring);
   const purposes = [["arrows", "from point to point"], ["space", "play"], ["click", "play"]];
   main.append(make("h1", {}, about.title), keys(...purposes), legend(), svg, status);
   main.append(...about.notes.map((note) => make("p", {}, note)), make("footer", {}, `edgel3_np ${about.version}`));
@@ -62,10 +64,8 @@ function toggle(group, button) {
 }
 
 function choose(point) {
-  if (chosen) chosen.circle.classList.remove("chosen");
   chosen = point;
-  point.circle.classList.add("chosen");
-  svg.append(point.circle); // above its neighbours
+  setAll(ring, { cx: point.left, cy: point.top, visibility: "visible" });
   const group = point.group ? `${point.group}: ` : "";
   status.textContent = `${group}${point.path}, ${clock(point.begin)}${point.problem ? `. ${point.problem}` : ""}`;
 }

@@ -70,16 +70,19 @@ def gather_points(files, *, moments=False, most=1000, report):
     """
     kept, step, count = [], 1, 0
     for recording in read_recordings(files, lambda path, parts: np.concatenate(list(parts)), report):
-        for point in _points_of(recording, moments, -count % step, step):
-            kept.append(point)
+        vectors, starts = _points_of(recording, moments)
+        number = -count % step
+        while number < len(starts):
+            kept.append(Point(recording.path, recording.label, max(0.0, float(starts[number])), vectors[number]))
             if len(kept) > most:
                 kept, step = kept[::2], 2 * step
-        count += len(recording.time) if moments else 1
+            number += step - (count + number) % step
+        count += len(starts)
     return kept, count
 
 
-def _points_of(recording, moments, first, step):
-    """Yield every `step`th point of a recording from `first` on."""
+def _points_of(recording, moments):
+    """Return the vectors, shape (n, dim), and the starts in seconds, shape (n,), of a recording's points."""
     embedding = recording.parts.astype(np.float64)  # (t, dim)
     unit = embedding / (np.linalg.norm(embedding, axis=1, keepdims=True) + 1e-300)
     starts = recording.time - (SECOND / 2 if recording.center else 0.0)
@@ -87,8 +90,7 @@ def _points_of(recording, moments, first, step):
         mean = embedding.mean(axis=0)
         mean /= np.linalg.norm(mean) or 1.0
         unit, starts = mean[np.newaxis], starts[np.argmax((unit * mean).sum(axis=1)), np.newaxis]
-    for number in range(first, len(unit), step):
-        yield Point(recording.path, recording.label, max(0.0, float(starts[number])), unit[number])
+    return unit, starts
 
 
 def place(vectors, method="pca"):
