@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # setuptools packs whatever an earlier version has left in build/
 INSTALL := rm -rf build && $(PIP) $(PIP_FLAGS)
 
-.PHONY: help demo test fuzz portability lint package docs bench clean
+.PHONY: help demo test browser fuzz portability lint package docs bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -22,6 +22,10 @@ demo: $(BIN)/python  ## Install into .venv and embed the recording that ships wi
 test: $(BIN)/python  ## Install into .venv and run the tests against the installed package
 	$(INSTALL) '.[test]'
 	$(BIN)/pytest --doctest-modules --pyargs edgel3_np tests
+
+browser:  ## Install the browser in which the tests try pages (Debian, as root)
+	@chromium --version && chromedriver --version || \
+	    { apt-get update -q && apt-get install -y --no-install-recommends chromium chromium-driver; }
 
 fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheris look for more where it can be had
 	$(INSTALL) '.[test]'

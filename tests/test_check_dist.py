@@ -12,10 +12,13 @@ from check_dist import ROOT
 
 from edgel3_np.weights.registry import BUNDLED_SHA256
 
+CODE = {".py", ".js", ".css"}
+
 
 def make_wheel(folder, without=(), more=(), **contents):
     """Write a correct wheel, or one without some members, with more members, or with other contents."""
-    names = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "edgel3_np").rglob("*.py")}
+    code = (path for path in (ROOT / "edgel3_np").rglob("*.*") if path.suffix in CODE)
+    names = {path.relative_to(ROOT).as_posix(): path for path in code}
     names.update({f"edgel3_np/_weights/{path.name}": path for path in (ROOT / "weights").iterdir() if path.is_file()})
     info = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
     names.update(dict.fromkeys(["edgel3_np/py.typed", *(f"edgel3_np-1.dist-info/{name}" for name in info), *more]))

@@ -19,7 +19,7 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fractions
+__future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fractions
 functools glob gzip hashlib heapq html importlib io itertools json math multiprocessing numbers os pathlib platform
 pstats queue re shlex signal stat statistics struct subprocess sys tempfile textwrap threading time types typing
 unicodedata warnings
@@ -35,6 +35,7 @@ EXTRA = {  # optional packages, and modules that only these parts may import
     "compat/hear.py": {"torch"},
     "compat/sklearn.py": {"pandas", "sklearn"},
     "live/microphone.py": {"sounddevice"},
+    "pages/map.py": {"umap"},
     "plotting/figure.py": {"matplotlib"},
     "commands/progress.py": {"tqdm"},
 }

@@ -49,6 +49,7 @@ NEEDS_PARTS = {  # every other part, and the parts that it imports; a command im
     "compat": ("collections",),
     "diagnostics": (),
     "live": ("collections",),
+    "pages": ("collections",),
     "plotting": ("collections",),
     "released": ("collections",),
 }
@@ -69,6 +70,7 @@ EXTRAS = {
     "released": "h5py (for released)",
 }
 WAV_ONLY = ("WAV_ONLY = False", "WAV_ONLY = True")  # a line of audio/reading.py
+CODE = (".py", ".typed", ".js", ".css")  # endings
 READING = "audio/reading.py"
 NEEDS = {"numpy": "1.19.5", "scipy": "1.5.4", "soundfile": "0.12.1"}  # as in setup.cfg
 
@@ -106,9 +108,7 @@ def find_code(parts):
 
 
 def _code_files(folder):
-    return [
-        file for file in sorted(folder.iterdir(), key=lambda file: file.name) if file.name.endswith((".py", ".typed"))
-    ]
+    return [file for file in sorted(folder.iterdir(), key=lambda file: file.name) if file.name.endswith(CODE)]
 
 
 def find_models(models):

@@ -16,11 +16,9 @@ from ..classify.tables import FORMATS, TABLES, format_of
 from ..collections.embed import reports
 from ..collections.names import printable
 from ..collections.summary import plural
-from ..pages.assemble import check_page
-from ..pages.hits import Candidate
 from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
 from .options import length, make_parser, seconds, share, whole_number
-from .pages import add_page_options, make_page
+from .pages import add_page_options, check_page, make_page
 from .runs import add_run_options, code_of, follow, nothing_to_do
 
 PROGRAM = "edgel3-np detect"
@@ -51,8 +49,7 @@ def _run_detect(arguments):
         with wrong_usage():
             if options.all not in (None, STDOUT):
                 format_of(options.all)
-            if options.html:
-                check_page(options.html)
+            check_page(options.html)
             count, jobs, problems = _find_jobs(options, folder)
         if not count and not problems:
             tell(PROGRAM, nothing_to_do(options))
@@ -83,13 +80,11 @@ def _write_page(outputs, options):
             item = (event.score, -count, recording, event)
             (heapq.heappush if len(heap) < options.hits else heapq.heappushpop)(heap, item)
     chosen = sorted((item for heap in heaps.values() for item in heap), reverse=True)
-    candidates = [Candidate(recording, *event) for _, _, recording, event in chosen]
-    if len(candidates) < count:
-        tell(
-            PROGRAM, f"the page has {len(candidates)} of {count} events: the best {options.hits} of each class (--hits)"
-        )
-    title = f"Sounds of {options.classifier}"
-    return make_page(PROGRAM, options.html, candidates, title=title, link=options.link)
+    if len(chosen) < count:
+        best = f"the best {options.hits} of each class (--hits)"
+        tell(PROGRAM, f"the page has {len(chosen)} of {count} events: {best}")
+    found = [(recording, *event) for _, _, recording, event in chosen]
+    return make_page(PROGRAM, options.html, found, title=f"Sounds of {options.classifier}", link=options.link)
 
 
 @contextmanager

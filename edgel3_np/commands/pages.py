@@ -7,7 +7,6 @@ import sys
 
 from ..collections.names import printable
 from ..collections.summary import plural
-from ..pages.hits import write_hits
 from .ending import describe, tell
 from .progress import steps
 
@@ -28,14 +27,25 @@ def add_page_options(add):
     )
 
 
-def make_page(program, path, candidates, **options):
+def check_page(path):
+    """Raise `EdgeL3Error` unless a page of this name can be written; do nothing if it is None."""
+    if path is not None:
+        from ..pages.assemble import check_page as check  # here: a copy may have no `pages`
+
+        check(path)
+
+
+def make_page(program, path, found, query=None, **options):
     """Write a page of hits, show the progress, and say how large it is.
 
     Parameters
     ----------
     program : str
     path : str
-    candidates : list of Candidate
+    found : list of tuple
+        The fields of a `Candidate`.
+    query : tuple, optional
+        The same, of what was searched for.
     options : as for `write_hits`
 
     Returns
@@ -43,13 +53,16 @@ def make_page(program, path, candidates, **options):
     problems : list of EdgeL3Error
         Recordings that cannot be heard.
     """
-    problems = []
+    from ..pages.hits import Candidate, write_hits
+
+    candidates, problems = [Candidate(*item) for item in found], []
+    query = None if query is None else Candidate(*query)
 
     def report(problem):
         problems.append(problem)
         tell(program, f"cannot be heard: {describe(problem)}")
 
     with steps(os.path.basename(path), len(candidates), sys.stderr.isatty()) as step:
-        size = write_hits(path, candidates, on_problem=report, on_item=step, **options)
+        size = write_hits(path, candidates, query=query, on_problem=report, on_item=step, **options)
     tell(program, f"{printable(path)}: {plural(len(candidates), 'hit')}, {size / 1e6:.1f} MB; open it in a browser")
     return problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 
@@ -11,11 +12,9 @@ from ..collections.names import printable
 from ..collections.results import read_provenance, recording_of
 from ..collections.search import similar
 from ..errors import EdgeL3Error, EdgeL3Warning
-from ..pages.assemble import check_page
-from ..pages.hits import LONGEST, Candidate
 from .ending import FAILED, OK, describe, escape_names, finish, tell, wrong_usage
 from .options import make_parser, time_span, whole_number
-from .pages import add_page_options, make_page
+from .pages import add_page_options, check_page, make_page
 
 PROGRAM = "edgel3-np similar"
 
@@ -33,9 +32,8 @@ def _run_similar(arguments):
         problems.append(problem)
         tell(PROGRAM, f"passed over: {describe(problem)}")
 
-    if options.html:
-        with wrong_usage():
-            check_page(options.html)
+    with wrong_usage():
+        check_page(options.html)
     with wrong_usage("invalid"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EdgeL3Warning)
         hits = similar(
@@ -67,21 +65,21 @@ def _run_similar(arguments):
 
 def _write_page(hits, options):
     """Write the page of hits; return the problems."""
-    candidates = [Candidate(hit.recording, *span_of(hit), score=hit.score) for hit in hits]
+    found = [(hit.recording, *span_of(hit), "", hit.score) for hit in hits]
     title = f"{'Moments' if options.moments else 'Recordings'} like {os.path.basename(options.query)}"
-    return make_page(
-        PROGRAM, options.html, candidates, title=title, link=options.link, query=_query_of(options.query, options.at)
-    )
+    query = _query_of(options.query, options.at)
+    return make_page(PROGRAM, options.html, found, query, title=title, link=options.link)
 
 
 def _query_of(path, at):
-    """Return the part of the query that is asked about, to be heard on the page; None if its recording is unknown."""
+    """Return the recording, start and end of what is asked about, for the page; None if the recording is unknown."""
     if path.lower().endswith(".npz"):
         path = recording_of(read_provenance(path) or {})
-    if at is None:
-        return path and Candidate(os.path.abspath(path), 0.0, LONGEST)
+    if not path:
+        return None
     first, last = at if isinstance(at, tuple) else (at, at)
-    return path and Candidate(os.path.abspath(path), max(0.0, first - 0.5), last + 0.5)
+    span = (0.0, math.inf) if at is None else (max(0.0, first - 0.5), last + 0.5)
+    return os.path.abspath(path), *span
 
 
 def build_parser():

@@ -62,8 +62,8 @@ function card(item, tag) {
   item.problemLine = make("p", { className: "problem", role: "alert" }, item.problem || "");
   const score = item.score === null ? "" : item.score.toFixed(3);
   const title = make("p", { className: "title" }, make("b", {}, [item.label, score].filter(Boolean).join(" ")));
-  const end = item === query && item.length ? Math.min(item.end, item.begin + item.length) : item.end;
-  const time = `${clock(item.start)} to ${clock(end)}`;
+  item.end ??= Math.min(item.heardEnd, item.begin + (item.length || 0)); // of a recording that is asked about as a whole
+  const time = `${clock(item.start)} to ${clock(item.end)}`;
   const heard = item.heardEnd < item.end ? `; you hear the first ${(item.heardEnd - item.start).toFixed(0)} s` : "";
   const where = make("p", {}, make("span", { className: "name", title: item.path }, shortName(item.path)), ` ${time}${heard}`);
   const buttons = make("div", { className: "buttons" }, item.playButton);

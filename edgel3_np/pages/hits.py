@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ class Candidate(NamedTuple):
     recording : str or None
         Absolute path; None: unknown.
     start, end : float
-        Seconds.
+        Seconds; the end may be infinite, if it is that of the recording.
     label : str
         What is thought to be heard; empty: whoever answers names it.
     score : float or None
@@ -114,7 +115,7 @@ def _describe(number, candidate):
         "number": number,
         "path": whole,
         "start": round(candidate.start, 6),
-        "end": round(candidate.end, 6),
+        "end": round(candidate.end, 6) if math.isfinite(candidate.end) else None,
         "heardEnd": round(min(candidate.end, candidate.start + LONGEST), 6),
         "label": candidate.label,
         "score": None if candidate.score is None else round(candidate.score, 6),

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
+from pages.test_assemble import data_of
 
 import edgel3_np
 from edgel3_np._version import CONTRACT
@@ -181,3 +182,29 @@ def test_an_interrupt(collection, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("edgel3_np.commands.similar.similar", interrupt)
     assert main(["similar", str(collection[0]), str(tmp_path / "c")]) == 130
     assert capsys.readouterr().err == "edgel3-np similar: interrupted\n"
+
+
+def test_a_page_of_hits_holds_what_is_printed(recordings, small_npz, tmp_path, capsys):
+    query, page = str(recordings / "sweep.wav"), tmp_path / "hits.html"
+    arguments = ["similar", query, str(recordings / "c"), "-m", str(small_npz), "--html", str(page)]
+    assert main([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    hits = [json.loads(line) for line in out.splitlines()]
+    assert f"{page}: 2 hits, 0." in err
+    data = data_of(page.read_text(encoding="utf-8"))
+    assert data["about"][0]["title"] == "Recordings like sweep.wav" and data["about"][0]["labels"] == []
+    by_number = {item["number"]: item for item in data["item"]}
+    assert by_number[0]["path"] == query and (by_number[0]["start"], by_number[0]["end"]) == (0, None)
+    for number, hit in enumerate(hits, 1):
+        item = by_number[number]
+        assert (item["path"], item["score"]) == (hit["recording"], hit["score"])
+        assert item["start"] == pytest.approx(hit["time"]) and item["end"] == pytest.approx(hit["time"] + 1)
+    own = str(recordings / "c" / "sweep.npz")
+    assert main(["similar", own, *arguments[2:], "--moments", "--at", "1-1.5", "--link"]) == 0
+    items = {item["number"]: item for item in data_of(page.read_text(encoding="utf-8"))["item"]}
+    assert items[0]["path"] == query and (items[0]["start"], items[0]["end"]) == (0.5, 2.0) and items[0]["url"]
+    (recordings / "back.wav").unlink()
+    assert main(arguments) == 1
+    assert "cannot be heard: " in capsys.readouterr().err
+    assert main([*arguments[:-1], str(tmp_path / "hits.txt")]) == 2
+    assert "expected a name that ends in .html" in capsys.readouterr().err

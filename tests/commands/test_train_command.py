@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from pages.test_assemble import data_of
 from trained import SR, hiss, make_classifier, tone, write_sounds, write_walk
 
 import edgel3_np
@@ -156,3 +157,28 @@ def test_a_hostile_label_on_the_terminal_and_in_the_table(tmp_path, capsys):
     assert main(["detect", str(tmp_path / "a.wav"), "-c", str(tmp_path / "c.npz")]) == ending.OK
     (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
     assert row["label"] == label
+
+
+def test_a_page_has_the_best_events_of_each_class(trained, tmp_path, capsys):
+    page, sounds = tmp_path / "hits.html", str(trained / "sounds")
+    arguments = ["detect", sounds, "-c", str(trained / "c.npz"), "--html", str(page)]
+    assert main(arguments) == ending.OK
+    out, err = capsys.readouterr()
+    assert out == "" and "hits.html: 15 hits, " in err
+    items = data_of(page.read_text(encoding="utf-8"))["item"]
+    everything = sorted((item["label"], -item["score"]) for item in items)
+    assert main([*arguments, "--hits", "2", "--all", "-", "-o", str(tmp_path / "o")]) == ending.OK
+    out, err = capsys.readouterr()
+    assert "the page has 6 of 15 events: the best 2 of each class (--hits)" in err
+    items = sorted(data_of(page.read_text(encoding="utf-8"))["item"], key=lambda item: item["number"])
+    best = []
+    for label in ("clicks", "hiss", "tone"):
+        best += [item for item in everything if item[0] == label][:2]
+    assert sorted((item["label"], -item["score"]) for item in items) == best
+    assert [item["score"] for item in items] == sorted((item["score"] for item in items), reverse=True)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert {(item["path"], item["start"], item["end"]) for item in items} <= {
+        (row["path"], float(row["start"]), float(row["end"])) for row in rows
+    }
+    assert main([*arguments[:-1], str(tmp_path / "no" / "p.html")]) == ending.USAGE
+    assert "in an existing directory" in capsys.readouterr().err
