@@ -1,4 +1,4 @@
-"""The code of docs/tutorial.md, run from top to bottom in an empty directory, prints what the page shows."""
+"""The code of pages in docs/, run from top to bottom in an empty directory, prints what the pages show."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from conftest import ROOT
 
 import edgel3_np
 
-TUTORIAL = ROOT / "docs" / "tutorial.md"
 RUNNER = '''\
 """Runs blocks of [kind, code] in one namespace; writes what each printed. In a file: worker processes import it."""
 import contextlib, io, json, subprocess, sys
@@ -24,6 +23,8 @@ if __name__ == "__main__":
         if kind == "python":
             with contextlib.redirect_stdout(out):
                 exec(compile(code, f"block {number}: {code[:200]!r}", "exec"), namespace)
+        elif kind == "csv":
+            open("labels.csv", "w").write(code)
         else:
             for command in json.loads(code):
                 out.write(subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout)
@@ -32,9 +33,9 @@ if __name__ == "__main__":
 '''
 
 
-def sections():
+def sections(page):
     """Yield the title of each section and its blocks, which are pairs of a kind and a text."""
-    for section in re.split(r"^## ", TUTORIAL.read_text(encoding="utf-8"), flags=re.M)[1:]:
+    for section in re.split(r"^## ", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.M)[1:]:
         yield section.partition("\n")[0], re.findall(r"^```(\w+)\n(.*?)^```$", section, flags=re.M | re.S)
 
 
@@ -46,16 +47,17 @@ def command(line):
     return [str(ROOT / word) if word.startswith("tools/") else word for word in words]
 
 
-def test_the_tutorial(tmp_path):
+@pytest.mark.parametrize("page", ["tutorial.md", "detector.md"])
+def test_a_page_runs_from_top_to_bottom(page, tmp_path):
     for package in ("sklearn", "distributed", "pandas", "pyarrow"):
         pytest.importorskip(package, reason="the tutorial uses it")
     code, expected = [], []
-    for title, blocks in sections():
+    for title, blocks in sections(page):
         for kind, text in blocks:
-            assert kind in ("python", "console", "text"), title
+            assert kind in ("python", "console", "text", "csv"), title
             if kind == "text":
                 expected[-1] += text
-            elif kind == "python":
+            elif kind in ("python", "csv"):
                 code.append((kind, text))
                 expected.append("")
             else:
@@ -74,4 +76,5 @@ def test_the_tutorial(tmp_path):
         if kind == "console" and not expected[number]:  # the page does not show what a command prints
             expected[number] = printed[number]
     assert printed == expected
-    assert len(printed) >= 10 and sum(map(bool, printed)) >= 8  # otherwise this test misses blocks
+    shown = sum(kind == "text" for _, blocks in sections(page) for kind, _ in blocks)
+    assert len(printed) >= 8 and sum(map(bool, printed)) >= shown >= 2  # otherwise this test misses blocks

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Make a folder of sounds to try things with: six recordings of each of four kinds, two seconds long, in a folder each.
+"""Make a folder of sounds to try things with: recordings of four kinds, two seconds long, in a folder each.
 
-    python tools/make_sounds.py sounds
+    python tools/make_sounds.py sounds              # six of each kind
+    python tools/make_sounds.py clips --each 10 --walks walks
 
 No two recordings are the same. They come from formulas and a fixed seed, so nobody has rights in them.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-SR, EACH = 16000, 6
+SR = 16000
 TIME = np.arange(2 * SR) / SR
 
 
@@ -40,19 +42,45 @@ def rain(rng):
     return np.convolve((0.3 + 4 * drops) * rng.standard_normal(len(TIME)), np.ones(3), "same")
 
 
+def knocks(rng):
+    """Make short noises that ring; there is no folder of them."""
+    ring = np.sin(2 * np.pi * rng.uniform(150, 400) * TIME) + 0.3 * rng.standard_normal(len(TIME))
+    return ring * np.exp(-(TIME * rng.uniform(2, 4) % 1) / 0.06)
+
+
+def walk(rng):
+    """Make a minute: quiet hiss, in which sounds of all kinds are heard, for four seconds each."""
+    sound = 0.01 * rng.standard_normal(60 * SR)
+    for start, kind in WALK:
+        for second in (start, start + 2):
+            heard = kind(rng)
+            sound[second * SR : (second + 2) * SR] += 0.3 * heard / np.abs(heard).max()
+    return sound
+
+
+WALK = ((4, siren), (12, knocks), (20, beeps), (28, engine), (36, knocks), (44, rain), (52, siren))
+
+
 def main(arguments=None):
     """Write the folder; return the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) != 1:
-        print(f"make_sounds: expected the name of a folder, found {len(arguments)} names", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="it is made, if it is missing")
+    parser.add_argument(
+        "--each", type=int, default=6, metavar="N", help="recordings of each kind (default: %(default)s)"
+    )
+    parser.add_argument("--walks", type=Path, metavar="DIR", help="also write two walks of a minute into this folder")
+    options = parser.parse_args(arguments)
     rng = np.random.default_rng(0)
     for kind in (beeps, engine, rain, siren):
-        folder = Path(arguments[0], kind.__name__)
+        folder = options.folder / kind.__name__
         folder.mkdir(parents=True, exist_ok=True)
-        for number in range(EACH):
+        for number in range(options.each):
             sound = kind(rng) + 0.01 * rng.standard_normal(len(TIME))
             soundfile.write(folder / f"{number}.wav", 0.3 * sound / np.abs(sound).max(), SR)
+    if options.walks:
+        options.walks.mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            soundfile.write(options.walks / f"{number}.wav", walk(rng), SR)
     return 0
 
 

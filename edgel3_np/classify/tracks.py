@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from .._files import open_regular
 from ..errors import EdgeL3Error
@@ -16,7 +16,7 @@ BACKGROUND = "background"  # the label of sound in which no class is heard
 RAVEN = ("begin time (s)", "end time (s)")  # columns that every selection table has, in lower case
 RAVEN_LABELS = ("label", "annotation", "class", "species", "common name", "sound type", "call type", "tag", "tags")
 REQUIRED = ("path", "label")  # columns of a CSV; start and end may be missing, or empty: the whole recording
-ANSWERS = {"yes": True, "no": False, "unsure": None}  # of a page of hits: is the label heard?
+ANSWERS = {"yes": True, "no": False, "unsure": None, "": None}  # of a page of hits: is the label heard?
 
 
 class Span(NamedTuple):
@@ -25,7 +25,7 @@ class Span(NamedTuple):
     start: float  # seconds; -inf and inf: the whole recording
     end: float
     label: str
-    heard: bool = True  # False: somebody has listened, and the label is not heard
+    heard: Optional[bool] = True  # False: somebody has listened, and it is not heard; None: nobody is sure
 
 
 class Row(NamedTuple):
@@ -51,7 +51,7 @@ def read_csv(path, text):
     """Read a table with the columns path and label, and perhaps start and end (seconds).
 
     Commas, tabs or semicolons separate columns, as the first line does. The column `answer`, if there is one, says yes,
-    no or unsure to the label, and the rows of which one is unsure are left out. Other columns are of no interest.
+    no, unsure or nothing to the label. Other columns are of no interest.
 
     Returns
     -------
@@ -78,10 +78,10 @@ def read_csv(path, text):
             start, end = "-inf", "inf"
         answer = cells.get("answer", "yes").strip().lower()
         if answer not in ANSWERS:
-            raise EdgeL3Error(f"{where}: expected the answer {', '.join(ANSWERS)}, found {answer[:100]!r}")
+            raise EdgeL3Error(f"{where}: expected the answer yes, no, unsure or nothing, found {answer[:100]!r}")
         span = _span(where, start, end, cells["label"])
         heard = ANSWERS[answer]
-        if heard or (heard is False and span.label != BACKGROUND):  # "not background" tells of no class
+        if heard or span.label != BACKGROUND:  # "not background" tells of no class
             rows.append(Row(cells["path"], span._replace(heard=heard)))
     return rows, "answer" in header
 

@@ -26,7 +26,7 @@ class Pool(NamedTuple):
         The class is heard in the window.
     unsure : np.ndarray [shape=(n, classes), bool]
         The window is neither an example of the class nor of its absence: less of a label lies in it than `ENOUGH`, or
-        nobody has said.
+        nobody is sure.
     recording : np.ndarray [shape=(n,), int]
         Number of the recording.
     """
@@ -41,8 +41,8 @@ def mark_windows(spans, timestamps, center, classes):
     """Tell which classes are heard in each window of a recording.
 
     A window belongs to a class if at least half a second of a label lies in it, or the whole label, if that is shorter:
-    a bark of 0.2 s makes examples too. Where a class is said not to be heard, and nothing else is said, nothing is
-    known of the others.
+    a bark of 0.2 s makes examples too. Where a class is said not to be heard, the window belongs to none, unless
+    another label says so. Where nobody is sure of a class, the window is no example of it or of its absence.
 
     Parameters
     ----------
@@ -61,21 +61,22 @@ def mark_windows(spans, timestamps, center, classes):
     """
     starts = timestamps - (WINDOW / 2 if center else 0.0)
     present, touched, absent = np.zeros((3, len(starts), len(classes)), bool)
-    told, column = np.zeros(len(starts), bool), {label: number for number, label in enumerate(classes)}
+    labelled, column = np.zeros(len(starts), bool), {label: number for number, label in enumerate(classes)}
     for span in spans:
         overlap = np.minimum(starts + WINDOW, span.end) - np.maximum(starts, span.start)
         inside = overlap >= min(ENOUGH, span.end - span.start) - TOLERANCE
-        if not span.heard:
-            absent[:, column[span.label]] |= inside
+        if span.heard is not None:
+            labelled |= inside
+        if span.label == BACKGROUND:
             continue
-        told |= inside
-        if span.label != BACKGROUND:
+        if span.heard:
             present[:, column[span.label]] |= inside
+        if span.heard is False:
+            absent[:, column[span.label]] |= inside
+        else:
             touched[:, column[span.label]] |= overlap > TOLERANCE
-    asked = absent.any(axis=1)
-    unknown = (asked & ~told)[:, np.newaxis] & ~absent
-    unsure = (touched & ~present) | unknown | (present & absent)  # the last: two answers contradict each other
-    return present & ~absent, unsure, told | asked
+    contradicted = present & absent
+    return present & ~absent, (touched & ~present & ~absent) | contradicted, labelled
 
 
 def pool_windows(labels, results, classes, space):

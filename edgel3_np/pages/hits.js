@@ -41,8 +41,9 @@ function build() {
   const purposes = [["space", "play"], ["c", "play with what is around it"], ["y", "yes"], ["n", "no"], ["u", "unsure"]];
   purposes.push(["j", "next"], ["k", "previous"], ["l", "other label"], ["s", "save"]);
   const header = make("header", {}, make("h1", {}, about.title), keys(...purposes), bar);
-  const closing = "Yes: the sound is heard between the marks. No: it is not; edgel3-np train takes the stretch as an " +
-    "example of sound without it. Unsure: train leaves it out. Train with the saved file, beside the labels that you have.";
+  const closing = "Yes: the sound is heard between the marks. No: it is not; if you know what it is instead, write that " +
+    "into the field and answer yes. edgel3-np train takes a no as an example of sound without any class, unless another " +
+    "answer names one, and leaves out what is unsure or has no answer. Train with the saved file beside your other labels.";
   main.append(header, make("p", {}, closing));
   if (query) main.append(make("h2", {}, "What was searched for"), card(query, "div"), make("h2", {}, "Hits"));
   if (!hits.length) main.append(make("p", {}, "There are no hits."));
@@ -173,14 +174,14 @@ function move(step) {
 function rowsOf(hit) {
   const claimed = hit.label || nameField.value.trim();
   const label = hit.field.value.trim() || claimed;
-  const row = (name, answer) => [hit.path, hit.start, hit.end, name, hit.score ?? "", answer];
-  if (hit.answer !== "yes" || label === claimed) return [row(claimed, hit.answer)];
+  const row = (name, answer) => [hit.path, hit.start, hit.heardEnd, name, hit.score ?? "", answer];
+  if (hit.answer !== "yes" || label === claimed) return [row(claimed, hit.answer || "")];
   return claimed ? [row(label, "yes"), row(claimed, "no")] : [row(label, "yes")];
 }
 
 function asCsv() {
   const cell = (value) => (/[",\r\n;\t]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
-  const rows = hits.filter((hit) => hit.answer).flatMap(rowsOf);
+  const rows = hits.flatMap(rowsOf);
   return [["path", "start", "end", "label", "score", "answer"], ...rows].map((row) => row.map(cell).join(",") + "\n").join("");
 }
 

@@ -87,19 +87,32 @@ def test_several_sources_are_taken_together_and_answers_tell_of_their_rows_only(
     labels = read_labels([tmp_path / "page.csv", tmp_path / "all.csv", tmp_path / "some.csv"], pytest.fail)
     assert labels.spans == {
         one: [Span(2, 3, "dog", False), Span(0, 1, "dog")],
-        three: [Span(0, 1, "dog")],
+        three: [Span(0, 1, "dog"), Span(1, 2, "cat", None)],
         two: [Span(1, 2, "dog"), Span(0, 1, "background")],
     }
     assert labels.partial == {three}
     assert read_labels([tmp_path / "some.csv"], pytest.fail).partial == {two}
 
 
-def test_no_is_the_absence_of_one_class_and_two_answers_that_differ_are_none():
-    spans = [Span(0, 1, "a", False), Span(2, 3, "a"), Span(2, 3, "a", False), Span(4, 5, "b"), Span(4, 5, "a", False)]
+def test_no_is_sound_without_any_class_unless_another_label_names_one():
+    spans = [
+        Span(0, 1, "a", False),
+        Span(2, 3, "b"),
+        Span(2, 3, "a", False),
+        Span(4, 5, "a", False),
+        Span(4, 5, "b", None),
+    ]
     present, unsure, labelled = mark_windows(spans, np.arange(6.0), False, ["a", "b"])
     assert labelled.tolist() == [True, False, True, False, True, False]
-    assert present[labelled].tolist() == [[False, False], [False, False], [False, True]]
-    assert unsure[labelled].tolist() == [[False, True], [True, False], [False, False]]
+    assert present[labelled].tolist() == [[False, False], [False, True], [False, False]]
+    assert unsure[labelled].tolist() == [[False, False], [False, False], [False, True]]
+
+
+def test_two_answers_that_contradict_each_other_are_none():
+    spans = [Span(0, 1, "a"), Span(0, 1, "a", False), Span(2, 3, "a", None), Span(2, 3, "a")]
+    present, unsure, labelled = mark_windows(spans, np.arange(4.0), False, ["a"])
+    assert labelled.tolist() == [True, False, True, False]
+    assert present[labelled].tolist() == [[False], [True]] and unsure[labelled].tolist() == [[True], [False]]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +123,10 @@ def test_no_is_the_absence_of_one_class_and_two_answers_that_differ_are_none():
         ("path,label\na.wav,\n", "line 2: expected a label of 1 to 100 printable characters"),
         ("path,label\na.wav,-rf\n", "that does not begin with -, found '-rf'"),
         ("path,label\na.wav,a\x1b[2J\n", "line 2: expected a label"),
-        ("path,label,answer\na.wav,dog,maybe\n", "line 2: expected the answer yes, no, unsure, found 'maybe'"),
+        (
+            "path,label,answer\na.wav,dog,maybe\n",
+            "line 2: expected the answer yes, no, unsure or nothing, found 'maybe'",
+        ),
         ("path,label\n,dog\n", "line 2: expected the path of a recording"),
         ("path,label,start,end\na.wav,dog,2,1\n", "0 <= start <= end, found '2' and '1'"),
         ("path,label,start,end\na.wav,dog,-1,1\n", "found '-1' and '1'"),

@@ -131,18 +131,26 @@ def test_the_keyboard_alone_answers_and_saves_labels_that_train_reads(browser, p
     until(browser, "count.textContent.startsWith('4 answers are saved')")
     assert name == "labels.csv"
     (archive / "found" / "labels.csv").write_text(text, encoding="utf-8")
-    rows = [(0, 3, "yes"), (1, 3, "no"), (3, 'own, "label"', "yes"), (3, 3, "no"), (4, 3, "unsure")]
+    own = (3, 'own, "label"', "yes")
+    rows = [
+        (0, 3, "yes"),
+        (1, 3, "no"),
+        (2, 3, ""),
+        own,
+        (3, 3, "no"),
+        (4, 3, "unsure"),
+        *((n, 3, "") for n in (5, 6, 7)),
+    ]
     found = list(csv.reader(text.splitlines(keepends=True)))
-    assert found[0] == ["path", "start", "end", "label", "score", "answer"]
+    assert found[0] == ["path", "start", "end", "label", "score", "answer"] and len(found) == len(rows) + 1
     for row, (number, label, answer) in zip(found[1:], rows):
         path, start, end, claimed, score = first[number]
-        label = claimed if label == 3 else label
-        assert row[0] == path and row[3] == label and row[5] == answer
+        assert row[0] == path and row[3] == (claimed if label == 3 else label) and row[5] == answer
         assert [float(cell) for cell in (row[1], row[2], row[4])] == [start, end, score]
-    assert len(found) == len(rows) + 1
     labels = read_labels([archive / "found" / "labels.csv"], pytest.fail)
+    heard = {"yes": True, "no": False}
     spans = {(path, span.label, span.heard) for path, spans in labels.spans.items() for span in spans}
-    assert spans == {(row[0], row[3], row[5] == "yes") for row in found[1:5]}
+    assert spans == {(row[0], row[3], heard.get(row[5])) for row in found[1:]}
     assert labels.partial == set(labels.spans) <= set(paths_of(archive))
     assert errors_of(browser) == []
 
@@ -173,7 +181,7 @@ def test_mouse_and_order(browser, page, downloads):
     for selector in ("#hits li:nth-child(3) button.no", "#hits li:nth-child(1) button.yes", "#save"):
         browser.find_element("css selector", selector).click()
     _, text = downloaded(downloads)
-    assert [row[-1] for row in csv.reader(text.splitlines(keepends=True))] == ["answer", "yes", "no"]
+    assert [row[-1] for row in csv.reader(text.splitlines(keepends=True))] == ["answer", "yes", "", "no", *[""] * 5]
     numbers = "[...document.querySelectorAll('#hits .title')].map((title) => parseInt(title.textContent))"
     assert browser.execute_script(f"return {numbers}") == list(range(1, 9))
     browser.find_element("css selector", "#order option:nth-child(2)").click()
@@ -221,7 +229,7 @@ def test_a_page_of_similar_moments_plays_by_link_and_asks_for_a_name(browser, ar
     press(browser, *"wolf", "ENTER", "s")
     _, text = downloaded(downloads)
     rows = list(csv.reader(text.splitlines(keepends=True)))[1:]
-    assert [row[3:6:2] for row in rows] == [["wolf", "yes"], ["wolf", "no"]]
+    assert [row[3:6:2] for row in rows] == [["wolf", "yes"], ["wolf", "no"], *[["wolf", ""]] * 10]
     assert errors_of(browser) == []
     os.rename(query, f"{query}.away")
     try:
