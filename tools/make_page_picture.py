@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw docs/demo/hits.png: the page of hits of docs/detector.md in a browser, with three answers (needs `make browser`).
+"""Draw docs/demo/hits.png: the page of hits of docs/detector.md, with three answers (needs `make browser`).
 
 python tools/make_page_picture.py [OUT.png]
 """
