@@ -27,12 +27,12 @@ browser:  ## Install the browser in which the tests try pages (Debian, as root)
 	@chromium --version && chromedriver --version || \
 	    { apt-get update -q && apt-get install -y --no-install-recommends chromium chromium-driver; }
 
-fuzz: $(BIN)/python  ## Try 20,000 broken sound and weight files, and let atheris look for more where it can be had
+fuzz: $(BIN)/python  ## Try 20,000 broken sounds, weights and classifiers, and let atheris look for more where it can be had
 	$(INSTALL) '.[test]'
 	$(BIN)/python tests/fuzz.py --mutants 20000
 	$(BIN)/python tests/recordings.py --count 20000
 	if $(PIP) atheris; then \
-	    $(BIN)/python tools/fuzz_atheris.py weights --seconds 60 && $(BIN)/python tools/fuzz_atheris.py audio --seconds 60; \
+	    for target in weights classifiers audio; do $(BIN)/python tools/fuzz_atheris.py $$target --seconds 60 || exit 1; done; \
 	else echo "atheris cannot be installed here: that part is left out"; fi
 
 portability:  ## Verify and test on 32 bits, big-endian, ARM and with other BLAS libraries (Debian, as root)

@@ -33,6 +33,10 @@ ATTACKS = {
         "in the zip directory",
     ),
     "nan": (lambda good: changed(good, "coefficients", (0, 0), np.nan), "'coefficients': expected finite"),
+    "signalling_nan": (
+        lambda good: replaced(good, "scale", np.full(array_of(good, "scale").shape, 0x7FF0000000000001).view("<f8")),
+        "'scale': expected finite",
+    ),
     "too_large_a_number": (lambda good: changed(good, "intercepts", 0, 1e300), "'intercepts': expected finite"),
     "scale_of_zero": (lambda good: changed(good, "scale", 0, 0.0), "'scale'"),
     "scale_below_zero": (lambda good: changed(good, "scale", 0, -1.0), "'scale'"),

@@ -1,13 +1,13 @@
-"""Seeded mutation fuzzing of all files that come from outside: sound files in every container, and weight files.
+"""Seeded mutation fuzzing of all files that come from outside: sound files in every container, weights, classifiers.
 
-    python tests/fuzz.py --formats WAV,NPZ --mutants 20000 --seed 7 --seconds 60
+    python tests/fuzz.py --formats WAV,NPZ,CLASSES --mutants 20000 --seed 7 --seconds 60
     python tests/fuzz.py --seed 7 --only WAV:123 --save bad.wav
 
 A mutant is a function of seed, format and number (and of what this libsndfile writes). A child process embeds each
-sound file with a tiny network, and a sound with each weight file. Two outcomes are right: a finite embedding, or
-`EdgeL3Error`. Everything else is a failure: another exception, a numeric warning, a traceback on stderr, the death of
-the process, no answer for `WATCHDOG` seconds, or more than `MEMORY` bytes beyond what good files need (measured where
-there is a /proc).
+sound file with a tiny network, and a sound with each weight file (NPZ); it scores embeddings with each classifier
+(CLASSES). Two outcomes are right: finite embeddings, or scores from 0 to 1; and `EdgeL3Error`. Everything else is a
+failure: another exception, a numeric warning, a traceback on stderr, the death of the process, no answer for `WATCHDOG`
+seconds, or more than `MEMORY` bytes beyond what good files need (measured where there is a /proc).
 """
 
 import argparse
@@ -37,24 +37,40 @@ from edgel3_np.weights.format import save_weights
 
 WATCHDOG, MEMORY = 20.0, 256 << 20  # seconds, bytes
 BATCH, SABOTAGED = 50, 3  # mutants in one request; number of the mutant that `sabotage` replaces
-Result = namedtuple("Result", "format number outcome seconds reason")  # outcome: embedded, refused or failure
+Result = namedtuple("Result", "format number outcome seconds reason")  # outcome: taken, refused or failure
 
 
 # --- the child
 def outcome_of(model, format, path, sabotage=""):
     """Return the outcome of a mutant, and the reason if it is a failure. `sabotage` is code that tests run instead."""
     try:
+        if format == "CLASSES" and not sabotage:
+            return outcome_of_classifier(edgel3_np.load_classifier(path))
         model = edgel3_np.load_model(path) if format == "NPZ" else model
         audio, sr = (np.ones(800), 8000) if format == "NPZ" else (path, None)
         found = eval(sabotage) if sabotage else model.embed(audio, sr, hop_size=1.0, threads=1).embedding
         if found.dtype == np.float32 and found.shape == (max(1, len(found)), model.dim) and np.isfinite(found).all():
-            return "embedded", ""
+            return "taken", ""
         return "failure", f"an embedding of shape {found.shape}, {found.dtype}, {np.isfinite(found).mean():.0%} finite"
     except edgel3_np.EdgeL3Error as error:
         hidden = isinstance(error.__cause__, (MemoryError, Warning)) or "malloc" in str(error)
         return ("failure", f"refused for another reason: {error}") if hidden else ("refused", "")
     except BaseException:
         return "failure", traceback.format_exc()
+
+
+def outcome_of_classifier(classifier):
+    """Return the outcome of a classifier that was loaded: it scores embeddings of any size."""
+    rows = np.random.default_rng(0).standard_normal((4, classifier.dim)).astype(np.float32)
+    rows[:3] = np.array([[0], [3e38], [-3e38]], np.float32)
+    scores = classifier.predict(edgel3_np.Embedding(rows, np.arange(4.0)))
+    if (
+        scores.dtype == np.float64
+        and scores.shape == (4, len(classifier.classes))
+        and ((scores >= 0) & (scores <= 1)).all()
+    ):
+        return "taken", ""
+    return "failure", f"scores of shape {scores.shape}, {scores.dtype}, {scores.min()} to {scores.max()}"
 
 
 def child(directory, seed, sabotage):
@@ -67,7 +83,7 @@ def child(directory, seed, sabotage):
     model, path = edgel3_np.load_model(Path(directory) / "model.npz"), Path(directory) / "mutant.npz"
     for format in FORMATS:
         path.write_bytes(recordings(format)[0])
-        assert outcome_of(model, format, path)[0] == "embedded", f"a good {format} is not embedded"
+        assert outcome_of(model, format, path)[0] == "taken", f"a good {format} is not taken"
     with suppress(ImportError, OSError):
         import resource
 
@@ -184,10 +200,10 @@ def main():
         if sys.stderr.isatty() and time.monotonic() > shown + 3:
             print(f"{len(results)} mutants", file=sys.stderr)
             shown = time.monotonic()
-    print(f"{'format':8}{'mutants':>9}{'embedded':>10}{'refused':>9}{'failures':>10}{'slowest (s)':>13}")
+    print(f"{'format':8}{'mutants':>9}{'taken':>10}{'refused':>9}{'failures':>10}{'slowest (s)':>13}")
     for format in formats:
         ours = [result for result in results if result.format == format]
-        counts = [sum(result.outcome == name for result in ours) for name in ("embedded", "refused", "failure")]
+        counts = [sum(result.outcome == name for result in ours) for name in ("taken", "refused", "failure")]
         slowest = max((result.seconds for result in ours), default=0)
         print("{:8}{:9}{:10}{:9}{:10}{:13.2f}".format(format, len(ours), *counts, slowest))
     for missing in sorted(set(CONTAINERS) - set(FORMATS)):

@@ -1,10 +1,12 @@
-"""Damaged sound files and weight files for `fuzz.py`: good files, changed at random by a seeded generator.
+"""Damaged sound files, weight files and classifiers for `fuzz.py`: good files, changed at random by a seeded generator.
 
 Bytes are flipped, numbers are overwritten (most often those that a header declares), chunks and other parts are cut
-out, invented or repeated, ends are cut off or added, and files of two formats are joined.
+out, invented or repeated, ends are cut off or added, values of metadata are exchanged, and files of two formats are
+joined.
 """
 
 import io
+import json
 import random
 import re
 import struct
@@ -12,21 +14,26 @@ import zipfile
 import zlib
 from contextlib import suppress
 from functools import lru_cache
+from types import SimpleNamespace
 
 import factory
 import numpy as np
 import soundfile
+from trained import make_classifier
 
+from edgel3_np.classify.classifier import save_classifier
 from edgel3_np.weights.format import save_weights
 from edgel3_np.weights.registry import SEA, SPARSE
 
 CONTAINERS = ("WAV", "W64", "RF64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")
-FORMATS = (*(name for name in CONTAINERS if name in soundfile.available_formats()), "NPZ")
+FORMATS = (*(name for name in CONTAINERS if name in soundfile.available_formats()), "NPZ", "CLASSES")
+ARCHIVES = ("NPZ", "CLASSES")  # weight files, and classifiers
 
 # Numbers: counts, channels, rates, codes, limits of integer types. Fields: struct codes and offsets after a mark.
 NUMBERS = (*range(28), 0x7F, 0x80, 99, 100, 255, 256, 1024, 1025, 0x3FFF, 0x400E, 0x7FFF, 0x8000, 0xFFFE, 65535, 44101)
 NUMBERS += (10**6, 10**6 + 1, 10**9, 2**31 - 1, 2**31, 2**32 - 16, 2**32 - 1, 10**12, 2**63 - 1, 2**63, 2**64 - 1)
 FLOATS = (0.0, 1.0, 100.5, 44100.0, 1e6, 1e9, 1e300, -8000.0, float("nan"), float("inf"))
+JSONS = (None, True, False, "", "a", "-a", " ", "\0", "\ud800", "e" * 200, "deep", [], {}, "9" * 5000)
 FIELDS = {
     "WAV": "fmt :<H8<H10<I12<H20<H22<H26, data:<I4, fact:<I8",
     "RF64": "fmt :<H8<H10<I12<H20<H22<H26, ds64:<Q8<Q16<Q24",
@@ -39,6 +46,7 @@ FIELDS = {
     "CAF": "desc:>d12>I28>I32>I36>I40, data:>Q4, pakt:>Q12>Q20",
     "NPZ": "PK\1\2:<H8<H10<I16<I20<I24<H28<I42, PK\3\4:<H8<H26, PK\5\6:<H10<I12<I16",
 }
+FIELDS["CLASSES"] = FIELDS["NPZ"]
 NAMES = b"fmt |fact|data|PEAK|LIST|COMM|SSND|pakt|desc|OggS|FVER|RIFF|RF64|WAVE|ds64|FORM|kuki|chan|fLaC|vorbis|Opus"
 CHUNK = re.compile(NAMES + rb"|\xff[\xf2-\xfb]|PK\x01\x02|PK\x03\x04|PK\x05\x06")
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -52,6 +60,14 @@ def recordings(format):
         for frontend, activation, density in ((SEA, "relu", 1.0), (SEA, "linear", 0.3), (SPARSE, "linear", 0.1)):
             weights = factory.random_weights((4,) * 8, activation, density, frontend=frontend)
             save_weights(file := io.BytesIO(), weights)
+            found.append(file.getvalue())
+        return found
+    if format == "CLASSES":
+        for count, dim in ((1, 1), (2, 16), (5, 64)):
+            model = SimpleNamespace(name="m", sha256=f"{dim:064x}", dim=dim)
+            labels = [f"{number} \xe9" for number in range(count)]
+            report = {"classes": [{"label": label, "precision": 0.5} for label in labels], "folds": 5}
+            save_classifier(file := io.BytesIO(), make_classifier(model, labels, report=report))
             found.append(file.getvalue())
         return found
     for subtype in sorted(soundfile.available_subtypes(format)):
@@ -119,15 +135,35 @@ def mutate(rng, data, format, how):
         data[start:] = other[rng.choice(segment(rng, other)) :]
     elif how == "tail":
         data += rng.choice((rng.randbytes(rng.randrange(1, 5000)), bytes(2000), data[:at]))
+    elif how == "json":
+        mutate_json(rng, data)
     elif how == "member":  # change a member of an npz and write it with right checksums
         with suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:  # the archive may be broken already
             contents = {info.filename: bytearray(archive.read(info)) for info in archive.infolist()}
-            how = rng.choice(("flip", "number", "number", "cut", "tail"))
-            mutate(rng, contents[rng.choice(["metadata.npy", *contents])], format, how)
+            how = rng.choice(("flip", "number", "number", "cut", "tail", "json"))
+            name = "metadata.npy" if how == "json" else rng.choice(["metadata.npy", *contents])
+            mutate(rng, contents[name], format, how)
             with zipfile.ZipFile(file := io.BytesIO(), "w") as packed:
                 for name, content in contents.items():
                     packed.writestr(zipfile.ZipInfo(name), bytes(content))
             data[:] = file.getvalue()
+
+
+def mutate_json(rng, member):
+    """Change one value of a member that holds JSON, at any depth, and write its npy header anew."""
+    text = np.load(io.BytesIO(member)).tobytes().decode()
+    whole = [json.loads(text)]
+    inside, key = whole, 0
+    while rng.random() < 0.8 and isinstance(inside[key], (dict, list)) and inside[key]:
+        inside = inside[key]
+        key = rng.choice(list(inside) if isinstance(inside, dict) else range(len(inside)))
+    value = rng.choice((*JSONS, *NUMBERS, *FLOATS, inside[key]))
+    inside[key] = rng.choice((value, [value], {"a": value}, [value] * rng.choice(NUMBERS[:28])))
+    if isinstance(inside, dict) and rng.random() < 0.2:
+        inside[rng.choice(("", "a", "\x1b[2J"))] = inside.pop(key)
+    text = json.dumps(whole[0]).replace('"deep"', "[" * 900 + "]" * 900)
+    np.save(file := io.BytesIO(), np.frombuffer(text.encode(), np.uint8))
+    member[:] = file.getvalue()
 
 
 def mutant(seed, format, number):
@@ -135,5 +171,5 @@ def mutant(seed, format, number):
     rng = random.Random(f"{seed} {format} {number}")
     data, hows = bytearray(rng.choice(recordings(format))), ["flip", "cut", "insert", "splice", "tail", *["number"] * 2]
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
-        mutate(rng, data, format, rng.choice([*hows, *["member" if format == "NPZ" else "field"] * 4, "field"]))
+        mutate(rng, data, format, rng.choice([*hows, *["member" if format in ARCHIVES else "field"] * 4, "field"]))
     return bytes(mend_pages(data) if rng.random() < 0.7 else data)

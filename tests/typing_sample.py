@@ -13,20 +13,25 @@ import numpy as np
 
 import edgel3_np
 from edgel3_np import (
+    Classifier,
     EdgeL3Error,
     Embedding,
     Model,
     Report,
     Stream,
+    Summary,
     Table,
+    detect_files,
     embed,
     embed_files,
     iter_files,
     list_models,
     load,
+    load_classifier,
     load_model,
     openl3,
 )
+from edgel3_np.classifier import Event, EventStream, events, read_events, save_classifier, train
 from edgel3_np.embedder import Embedder
 from edgel3_np.install import install
 from edgel3_np.plot import plot_recording, save
@@ -98,6 +103,50 @@ def doors(folder: Path) -> float:
     return hits[0].score
 
 
+def classes(folder: Path) -> list[str]:
+    """Train a classifier, load and use it."""
+    problems: list[str] = []
+    made: Classifier = train(
+        folder, folder / "c.npz", embeddings="e", jobs=2, on_problem=lambda problem: problems.append(problem.kind)
+    )
+    train("labels.csv", None, model="pico-64", dim=None, hop_size=0.5, on_report=print)
+    save_classifier(folder / "d.npz", made)
+    with open("e.npz", "wb") as file:
+        save_classifier(file, made)
+    classifier = load_classifier(str(folder / "d.npz"))
+    classifier.check_model(load_model())
+    thresholds: NDArray[np.float64] = classifier.thresholds
+    print(Classifier.load("d.npz").sha256, classifier.report["classes"], classifier.dim + classifier.contract)
+    embedding = embed("a.wav")
+    scores: NDArray[np.float64] = classifier.predict(embedding)
+    found: list[Event] = events(
+        scores, embedding.timestamps, thresholds, classifier.classes, merge_gap=1, min_length=0.5, center=False
+    )
+    events([[0.5, 0.1]], np.zeros(1), 0.5, ["a", "b"])
+    return [f"{event.label} {event.start + event.end} {event.score}" for event in found] + problems
+
+
+def detection(folder: Path, blocks: list[NDArray[Any]]) -> float:
+    """Detect classes in a collection, and in a stream."""
+    outputs: dict[str, str | None] = {}
+
+    def remember(report: Report) -> None:
+        outputs[report.input] = report.output
+
+    with ThreadPoolExecutor() as pool:
+        summary: Summary = detect_files(
+            [folder, "other"], folder / "o", "c.npz", form="audacity", executor=pool, on_report=remember
+        )
+    detect_files(folder, "o", folder / "c.npz", threshold=0.5, merge_gap=1, min_length=0, hop_size=1, scores="s")
+    recording, found = read_events(folder / "o" / "a.txt")
+    live = EventStream(load_classifier("c.npz"), threshold=0.5, merge_gap=1)
+    stream = Stream("pico-64", 8000)
+    found += live.feed(stream.feed(blocks[0])) + live.flush()
+    for event in EventStream(load_classifier("c.npz")).over(stream.over(blocks)):
+        print(event.label.upper(), summary.windows, recording.upper())
+    return max(event.score for event in found)
+
+
 def error_kind() -> str:
     """Read the kind of an error."""
     try:
@@ -136,5 +185,17 @@ def mistakes(model: Model) -> None:
     Embedder(pooling=3)  # type: ignore[arg-type]
     install(64)  # type: ignore[arg-type]
     openl3.get_audio_embedding("a.wav", 8000)  # type: ignore[arg-type]
+    load_classifier(3)  # type: ignore[arg-type]
+    load_classifier("c.npz").classes = ()  # type: ignore[misc]
+    load_classifier("c.npz").predict(np.zeros((1, 64)))  # type: ignore[arg-type]
+    train("sounds")  # type: ignore[call-arg]
+    train("sounds", "c.npz", on_problem="ignore")  # type: ignore[arg-type]
+    detect_files("in", "out", load_classifier("c.npz"))  # type: ignore[arg-type]
+    detect_files("in", "out", "c.npz", threshold="0.5")  # type: ignore[arg-type]
+    detect_files("in", "out", "c.npz", format="csv")  # type: ignore[call-arg]
+    events(np.zeros((1, 1)), np.zeros(1), 0.5, 3)  # type: ignore[arg-type]
+    read_events("a.csv")[1].label  # type: ignore[attr-defined]  # noqa: B018
+    EventStream("c.npz")  # type: ignore[arg-type]
+    EventStream(load_classifier("c.npz"), 0.5)  # type: ignore[call-arg]
     number: int = list_models()["pico-64"]  # type: ignore[assignment]
     print(number)

@@ -1,6 +1,7 @@
-"""Coverage-guided fuzzing, with atheris, of the two entry points for files: the weight loader and the audio reader.
+"""Coverage-guided fuzzing, with atheris, of what reads files: the loaders of weights and classifiers, the audio reader.
 
     python tools/fuzz_atheris.py weights --seconds 60
+    python tools/fuzz_atheris.py classifiers --seconds 60
     python tools/fuzz_atheris.py audio --seconds 60
 
 Only `edgel3_np` is instrumented, neither libsndfile nor zipfile. Any exception except `EdgeL3Error` counts as a crash;
@@ -25,6 +26,7 @@ sys.path += [str(ROOT), str(ROOT / "tests")]  # last: an installed package is fo
 with atheris.instrument_imports(include=["edgel3_np"]):
     import edgel3_np
     import edgel3_np.audio.reading
+    import edgel3_np.classify.classifier
     import edgel3_np.pipeline
 
 import mutants
@@ -39,16 +41,28 @@ def read_weights(content, path):
     edgel3_np.load_model(path)
 
 
+def read_classifier(content, path):
+    edgel3_np.classify.classifier.parse_classifier(content, "input")
+
+
 def read_audio(content, path):
     with edgel3_np.audio.reading.open_audio(content) as (_, blocks):
         for _ in islice(blocks, MAX_BLOCKS):
             pass
 
 
+SOUNDS = [name for name in mutants.FORMATS if name not in mutants.ARCHIVES]
+TARGETS = {  # what reads an input, and the formats of the good files
+    "weights": (read_weights, ["NPZ"]),
+    "classifiers": (read_classifier, ["CLASSES"]),
+    "audio": (read_audio, SOUNDS),
+}
+
+
 def fuzz(target, directory, flags):
     """Fuzz a target. This never returns: libFuzzer ends the process."""
     warnings.simplefilter("error", RuntimeWarning)
-    read, path = {"weights": read_weights, "audio": read_audio}[target], directory / "input.npz"
+    read, path = TARGETS[target][0], directory / "input.npz"
 
     def test_one_input(content):
         try:
@@ -63,7 +77,7 @@ def fuzz(target, directory, flags):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("target", choices=["weights", "audio"])
+    parser.add_argument("target", choices=list(TARGETS))
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="0: a different one each time")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -71,11 +85,10 @@ def main():
     if options.child:
         flags = [f"-max_total_time={options.seconds}", f"-seed={options.seed}", f"-max_len={MAX_BYTES}"]
         fuzz(options.target, options.child, [*flags, "-timeout=20", "-rss_limit_mb=1024", "-print_final_stats=1"])
-    formats = ["NPZ"] if options.target == "weights" else [name for name in mutants.FORMATS if name != "NPZ"]
     memory = "/dev/shm"  # in memory, because each input of the loader is written to a file
     with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as directory:
         (Path(directory) / "corpus").mkdir()
-        for name in formats:
+        for name in TARGETS[options.target][1]:
             for number, content in enumerate(mutants.recordings(name)):
                 (Path(directory) / "corpus" / f"{name}-{number}").write_bytes(content)
         command = [sys.executable, *sys.argv, "--child", directory]

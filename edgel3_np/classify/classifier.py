@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -51,7 +51,7 @@ ARRAYS = ("mean", "scale", "coefficients", "intercepts", "thresholds")
 MAX_FILE_BYTES, MAX_METADATA_BYTES = 32 << 20, 1 << 20
 MAX_CLASSES, MAX_DIM, MAX_LABEL = 256, 8192, 100
 MIN_SCALE = 1e-6  # so that no score overflows
-ROWS = 4096  # embeddings that are scored at a time
+AT_ONCE = 1 << 18  # numbers of embeddings that are scored at a time
 FOLDER = "_classifiers"  # of a vendored copy
 
 
@@ -129,7 +129,8 @@ class Classifier:
         Parameters
         ----------
         embedding : Embedding
-            As `embed`, `Model.embed` and `Stream.feed` return it, with the classifier's model (see `check_model`).
+            As `embed`, `Model.embed` and `Stream.feed` return it, with the classifier's model (see `check_model`). For
+            events while a sound arrives, see `edgel3_np.classifier.EventStream`.
 
         Returns
         -------
@@ -148,13 +149,18 @@ class Classifier:
         if found.ndim != 2 or found.shape[1] != self.dim:
             what = f"expected embeddings of shape (t, {self.dim}), from {self.model_name}, found {found.shape}"
             raise EdgeL3Error(f"predict: {what}; embed the sound with {self.model_name}")
-        scores = np.empty((len(found), len(self.classes)))
+        scores, rows = np.empty((len(found), len(self.classes))), max(1, AT_ONCE // self.dim)
+        # one place in memory for each window, whatever the order of `found`, and at a multiple of 16 bytes: old kernels
+        # of a BLAS round otherwise elsewhere
+        places = np.empty((min(rows, len(found)), self.dim + self.dim % 2))[:, : self.dim]
         with one_blas_thread():
-            for first in range(0, len(found), ROWS):
-                standard = (found[first : first + ROWS].astype(np.float64) - self.mean) / self.scale  # (b, dim)
+            for first in range(0, len(found), rows):
+                batch = found[first : first + rows]
+                standard = np.subtract(batch, self.mean, out=places[: len(batch)])  # (b, dim)
+                standard /= self.scale
                 # one product for each window, so that no other window has a part in it
                 affine = np.matmul(self.coefficients, standard[:, :, np.newaxis])[:, :, 0] + self.intercepts
-                scores[first : first + ROWS] = np.exp(-np.logaddexp(0.0, -affine))
+                scores[first : first + rows] = np.exp(-np.logaddexp(0.0, -affine))
         return scores
 
     def check_model(self, model: Model) -> None:
@@ -220,8 +226,7 @@ def parse_classifier(content: bytes, name: str) -> Classifier:
     said = _read_metadata(archive)
     dim, count = said["dim"], len(said["classes"])
     shapes = {"mean": (dim,), "scale": (dim,), "coefficients": (count, dim)}
-    with np.errstate(over="ignore"):  # a number too large for float32 is refused
-        arrays = {key: archive.read(key, "<f8", shapes.get(key, (count,))) for key in ARRAYS}
+    arrays = {key: archive.read(key, "<f8", shapes.get(key, (count,))) for key in ARRAYS}
     if not (arrays["scale"] >= MIN_SCALE).all():
         raise archive.error("scale", f"numbers of at least {MIN_SCALE:g}", arrays["scale"].min())
     thresholds = arrays["thresholds"]
@@ -238,7 +243,7 @@ def parse_classifier(content: bytes, name: str) -> Classifier:
     )
 
 
-def save_classifier(file, classifier):
+def save_classifier(file: str | os.PathLike[str] | BinaryIO, classifier: Classifier) -> None:
     """Write a classifier: the same bytes for the same classifier.
 
     Parameters

@@ -6,9 +6,6 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
-import numpy as np
-
-from .._checks import check_seconds
 from ..collections.atomic import atomic
 from ..collections.embed import check_executor, find_jobs, reports
 from ..collections.summary import Summary
@@ -16,6 +13,7 @@ from ..errors import EdgeL3Error
 from ..model import load_model
 from ..weights.locate import is_path
 from .classifier import find_classifier, load_classifier
+from .events import check_length, check_threshold
 from .jobs import DetectJob, cached_classifier, detect_file, read_events
 from .tables import FORMATS, check_format, format_of, rows_of
 
@@ -78,7 +76,8 @@ def detect_files(
     embeddings : str or Path, optional
         Directory in which embeddings are kept as `embed_files` writes them; those that are there already are used.
     scores : str or Path, optional
-        Directory in which the scores of all windows are written, as CSV with a column for each class.
+        Directory in which the scores of all windows are written, as CSV with a column for each class. A file there that
+        is no table of scores is never replaced.
     recursive, shard, executor, jobs, pending, threads, resume, strict, on_report : as for `embed_files`
 
     Returns
@@ -160,13 +159,13 @@ def find_detect_jobs(
         As `collections.embed.find_jobs` returns them.
     """
     check_format(form)
-    merge_gap, min_length = (_check_length(*item) for item in (("merge_gap", merge_gap), ("min_length", min_length)))
+    merge_gap, min_length = (check_length(*item) for item in (("merge_gap", merge_gap), ("min_length", min_length)))
     cached_classifier.cache_clear()  # the file may have changed since it was loaded
     path = os.fsdecode(classifier) if find_classifier(classifier) is not classifier else _absolute(classifier)
     loaded = load_classifier(path)
     thresholds = tuple(loaded.thresholds.tolist())
     if threshold is not None:
-        thresholds = (_check_threshold(threshold),) * len(thresholds)
+        thresholds = (check_threshold(threshold),) * len(thresholds)
     model = find_classifiers_model(loaded, model)
     root, keep, scored = map(_absolute, (output_dir, embeddings, scores))
     if scored is not None and scored in (root, keep):
@@ -229,16 +228,6 @@ def find_classifiers_model(classifier, model=None):
 
 def _absolute(path):
     return None if path is None else os.path.abspath(os.fsdecode(path))
-
-
-def _check_threshold(value):
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 < value <= 1:
-        raise EdgeL3Error(f"threshold: expected a number above 0, up to 1, found {value!r}")
-    return float(value)
-
-
-def _check_length(name, value):
-    return 0.0 if not isinstance(value, bool) and value == 0 else check_seconds(name, value)
 
 
 def gather_rows(outputs):

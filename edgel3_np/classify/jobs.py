@@ -21,7 +21,7 @@ from ..errors import EdgeL3Error
 from ..pipeline import Embedding, SignalStats, framing_for
 from .classifier import load_classifier
 from .events import WINDOW, Event, events
-from .tables import DIGITS, FORMATS, rows_of, write_scores
+from .tables import DIGITS, FORMATS, is_scores, rows_of, write_scores
 
 MAX_RECORD_BYTES = 256 << 20
 
@@ -94,7 +94,7 @@ def record_of(output):
     return os.path.join(folder, f".{name}.json")
 
 
-def read_events(output):
+def read_events(output: str | os.PathLike[str]) -> tuple[str, list[Event]]:
     """Return the recording that an output of `detect_files` is of, and its events, without trusting what is stored.
 
     Parameters
@@ -159,8 +159,13 @@ def _detect_file(job):
     if os.path.lexists(job.output) and before is None:
         what = "expected nothing, or what `edgel3-np detect` wrote, found another file"
         raise EdgeL3Error(f"{job.output}: {what}; move it, or choose another output directory", kind="output")
+    if job.scores and os.path.lexists(job.scores) and not is_scores(job.scores):
+        what = "expected nothing, or a table of scores, found another file"
+        raise EdgeL3Error(f"{job.scores}: {what}; move it, or choose another directory of scores", kind="output")
     if embedding.resume and _is_done(job, before, made_from):
-        return Report(job.input, job.output, "skipped", remarks=tuple(map(str, before.get("remarks") or ())))
+        remarks = before.get("remarks")
+        remarks = tuple(map(str, remarks)) if isinstance(remarks, list) else ()
+        return Report(job.input, job.output, "skipped", remarks=remarks, incomplete=before.get("incomplete") is True)
     timestamps, scores, center, report = _score(job, classifier)
     if report.status == "failed":
         return report

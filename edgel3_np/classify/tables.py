@@ -5,6 +5,7 @@ import io
 import json
 import os
 
+from .._files import open_regular
 from ..collections.export import import_parquet
 from ..collections.names import as_text, printable
 from ..errors import EdgeL3Error
@@ -15,6 +16,7 @@ RAVEN = (
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
     *("Label", "Score", "Begin Path", "File Offset (s)"),
 )
+SCORES = b"time,"  # the beginning of a file of scores
 GROUP = 100_000  # rows of Parquet that are written at a time
 
 
@@ -102,6 +104,15 @@ def format_of(path):
         )
     check_format(name)
     return name
+
+
+def is_scores(path):
+    """Tell whether a file begins like one that `write_scores` writes."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(SCORES)) == SCORES
+    except (EdgeL3Error, OSError):
+        return False
 
 
 def write_scores(file, classes, timestamps, scores):

@@ -14,12 +14,12 @@ from ..classify.detect import find_detect_jobs, gather_rows, write_table
 from ..classify.jobs import detect_file, read_events
 from ..classify.tables import FORMATS, TABLES, format_of
 from ..collections.embed import reports
-from ..collections.names import printable
 from ..collections.summary import plural
+from ..errors import EdgeL3Error
 from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
 from .options import length, make_parser, seconds, share, whole_number
 from .pages import add_page_options, check_page, make_page
-from .runs import add_run_options, code_of, follow, nothing_to_do
+from .runs import add_report_options, add_run_options, code_of, follow, nothing_to_do, open_manifest, print_report
 
 PROGRAM = "edgel3-np detect"
 STDOUT = "-"
@@ -50,11 +50,18 @@ def _run_detect(arguments):
             if options.all not in (None, STDOUT):
                 format_of(options.all)
             check_page(options.html)
+            if options.json and options.all == STDOUT:
+                raise EdgeL3Error(
+                    "--json: expected -o DIR or --all FILE with it, for reports and events would both be printed; "
+                    "--format jsonl prints the events as JSON"
+                )
             count, jobs, problems = _find_jobs(options, folder)
-        if not count and not problems:
-            tell(PROGRAM, nothing_to_do(options))
-            return NO_INPUTS
-        totals, outputs = _detect(options, count + len(problems), jobs, problems)
+            manifest = open_manifest(options)
+        with manifest as lines:
+            if not count and not problems:
+                tell(PROGRAM, nothing_to_do(options))
+                return NO_INPUTS
+            totals, outputs = _detect(options, count + len(problems), jobs, problems, lines)
         if options.all == STDOUT:
             FORMATS[options.form if options.form in TABLES[:2] else "csv"][1](_Stdout(), gather_rows(outputs), 0.0)
         elif options.all:
@@ -118,24 +125,18 @@ def _find_jobs(options, folder):
     )
 
 
-def _detect(options, count, jobs, problems):
+def _detect(options, count, jobs, problems, manifest):
     """Do the jobs; return the `Summary`, and the outputs by recording."""
     outputs = {}
 
     def take(report, say):
-        _say_report(report, options.quiet, say)
+        shown = report if options.output_dir else report._replace(output=None)  # a temporary file is no output
+        print_report(shown, options, manifest, say)
         if report.status in ("done", "skipped"):
             outputs[report.input] = report.output
 
     work = reports(jobs, problems, jobs=options.jobs, function=detect_file)
     return follow(work, count, options, take), outputs
-
-
-def _say_report(report, quiet, say):
-    if report.status == "failed":
-        say(f"failed: {printable(report.reason)}")
-    for remark in report.remarks if not quiet else ():
-        say(f"{printable(report.input)}: warning: {remark}")
 
 
 def _tell_events(outputs, classes):
@@ -233,3 +234,4 @@ def _add_collections(add):
     )
     add("-r", "--recursive", action=argparse.BooleanOptionalAction, default=True, help="search subdirectories as well")
     add_run_options(add)
+    add_report_options(add, "; with -o, or --all FILE")

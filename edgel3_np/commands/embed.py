@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from contextlib import nullcontext
 
 from .._version import CONTRACT, __version__
 from ..collections.embed import find_jobs, reports
-from ..collections.names import printable
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
-from .ending import NO_INPUTS, escape_names, finish, tell, wrong_usage
+from .ending import NO_INPUTS, finish, tell, wrong_usage
 from .options import add_embedding_options, make_parser
-from .runs import add_run_options, code_of, follow, nothing_to_do
+from .runs import add_report_options, add_run_options, code_of, follow, nothing_to_do, open_manifest, print_report
 
 PROGRAM = "edgel3-np"
 OPENL3_NAMING = {"input_repr": "mel256", "content_type": "music"}  # options that replace --model, and their defaults
@@ -54,7 +51,7 @@ def _run_embed(arguments, program):
         parser.error("expected files and directories, found - (standard input): write it to a file, or use `listen -`")
     with wrong_usage():
         count, jobs, problems = _find_jobs(options)
-        manifest = open(options.manifest, "a", encoding="utf-8") if options.manifest else nullcontext()  # noqa: SIM115
+        manifest = open_manifest(options)
     with manifest as lines:
         if count or problems:
             return embed_collection(options, count + len(problems), jobs, problems, lines)
@@ -100,28 +97,10 @@ def embed_collection(options, count, jobs, problems, manifest=None):
         0: every file is embedded; 1: some fail; 255: all are passed over.
     """
     work = reports(jobs, problems, jobs=options.jobs)
-    totals = follow(work, count, options, lambda report, say: _print_report(report, options, manifest, say))
+    totals = follow(work, count, options, lambda report, say: print_report(report, options, manifest, say))
     if not options.quiet or totals.kinds:
         tell(PROGRAM, str(totals))
     return code_of(totals)
-
-
-def _print_report(report, options, manifest, say):
-    line = json.dumps(_as_json(report))
-    if manifest:
-        print(line, file=manifest, flush=True)
-    if options.json:
-        print(line, flush=True)
-    if report.status == "failed":
-        say(f"failed: {printable(report.reason)}")
-    elif not options.quiet and (report.status == "done" or report.incomplete):
-        for remark in report.remarks:
-            say(f"{printable(report.input)}: warning: {remark}")
-
-
-def _as_json(report):
-    """Return a report for JSON."""
-    return escape_names(report._asdict(), ("input", "output", "reason"))
 
 
 def build_parser(program=f"{PROGRAM} embed"):
@@ -171,8 +150,7 @@ def _add_files(add):
 
 def _add_collections(add):
     add_run_options(add)
-    add("--manifest", metavar="FILE", help="append a line of JSON for each file (input, output, status, reason, ...)")
-    add("--json", action="store_true", help="print the same lines on stdout")
+    add_report_options(add)
 
 
 def _add_model_names(parser):

@@ -1,14 +1,15 @@
 """Run a command over a collection: its options, its progress, and how it ends."""
 
 import argparse
+import json
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 from ..collections.executors import MAX_PROCESSES
 from ..collections.find import count_files
 from ..collections.names import printable
 from ..collections.summary import Summary, plural
-from .ending import FAILED, NO_INPUTS, OK
+from .ending import FAILED, NO_INPUTS, OK, escape_names
 from .options import shard, whole_number
 from .progress import display
 
@@ -42,6 +43,41 @@ def add_run_options(add):
         help="show progress (default: if stderr is a terminal): a bar if tqdm is installed, otherwise lines",
     )
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
+
+
+def add_report_options(add, note=""):
+    """Add the options that say where reports go as lines of JSON; `add` is a parser's `add_argument`."""
+    add("--manifest", metavar="FILE", help="append a line of JSON for each file (input, output, status, reason, ...)")
+    add("--json", action="store_true", help=f"print the same lines on stdout{note}")
+
+
+def open_manifest(options):
+    """Return the manifest that the options name, open for appending; a context without a file, if they name none."""
+    return open(options.manifest, "a", encoding="utf-8") if options.manifest else nullcontext()
+
+
+def print_report(report, options, manifest, say):
+    """Say what is wrong with a recording, and print its report as a line of JSON where the options want it.
+
+    Parameters
+    ----------
+    report : Report
+    options : argparse.Namespace
+        With `json` and `quiet`.
+    manifest : text file or None
+    say : callable, str -> None
+        As for `display`.
+    """
+    line = json.dumps(escape_names(report._asdict(), ("input", "output", "reason")))
+    if manifest:
+        print(line, file=manifest, flush=True)
+    if options.json:
+        print(line, flush=True)
+    if report.status == "failed":
+        say(f"failed: {printable(report.reason)}")
+    elif not options.quiet and (report.status == "done" or report.incomplete):
+        for remark in report.remarks:
+            say(f"{printable(report.input)}: warning: {remark}")
 
 
 def nothing_to_do(options):

@@ -121,7 +121,8 @@ class Archive:
         if len(content) != size:
             raise self.error(key, f"{size} bytes", len(content))
         array = native(np.frombuffer(content, dtype, offset=header).reshape(found))
-        if array.dtype.kind == "f" and not (np.abs(array.astype("f4")) <= MAX_WEIGHT).all():  # false of NaN as well
+        wide = np.promote_types(dtype, "f4")  # float16 has no number as large as the bound
+        if array.dtype.kind == "f" and not (np.abs(array.astype(wide)) <= MAX_WEIGHT).all():  # false of NaN as well
             raise self.error(key, f"finite values within {MAX_WEIGHT:g}", "NaN, infinity or larger ones")
         return array
 

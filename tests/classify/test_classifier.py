@@ -5,7 +5,9 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import classifier_attacks
 import numpy as np
@@ -70,6 +72,52 @@ def test_a_window_has_the_same_bytes_whatever_is_scored_with_it(small_model, fir
     whole = classifier.predict(Embedding(embedding, np.zeros(9000)))
     part = classifier.predict(Embedding(embedding[first:last], np.zeros(last - first)))
     assert part.tobytes() == whole[first:last].tobytes()
+
+
+def scores_in_every_way(dim, count):
+    """Score embeddings as a whole, one by one, from other places of memory and in other orders: a list of bytes."""
+    classifier = make_classifier(SimpleNamespace(name="m", sha256="0" * 64, dim=dim), [f"c{n}" for n in range(count)])
+    whole = np.random.default_rng(dim).standard_normal((37, dim)).astype(np.float32)
+    moved = np.zeros(whole.size + 1, np.float32)[1:].reshape(whole.shape)
+    moved[:] = whole
+    alike = [whole, np.asfortranarray(whole), np.repeat(whole, 2, axis=0)[::2], moved, whole.astype(np.float64)]
+    found = [classifier.predict(Embedding(rows, np.zeros(37))).tobytes() for rows in alike]
+    rows = [classifier.predict(Embedding(whole[n : n + 1], np.zeros(1))).tobytes() for n in range(37)]
+    return [*found, b"".join(rows)]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7, 16, 33, 64, 511, 512])
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_a_window_has_the_same_bytes_wherever_it_lies_in_memory(dim, count):
+    assert len(set(scores_in_every_way(dim, count))) == 1
+
+
+@pytest.mark.parametrize("kernels", ["Prescott", "Nehalem", "Haswell", "SkylakeX"])
+def test_a_window_has_the_same_bytes_with_other_kernels_of_openblas(kernels):
+    """Prescott's round otherwise where a vector does not begin at a multiple of 16 bytes."""
+    code = "from test_classifier import scores_in_every_way as f\n"
+    code += "assert all(len(set(f(dim, count))) == 1 for dim in (1, 7, 16, 33, 511) for count in (1, 2, 3))"
+    places = [
+        str(Path(edgel3_np.__file__).parent.parent),
+        str(Path(__file__).parent),
+        str(Path(__file__).parent.parent),
+    ]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OPENBLAS_CORETYPE": kernels}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True, timeout=300)
+    if ran.returncode < 0 and kernels == "SkylakeX":
+        pytest.skip("this processor has no AVX-512")
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_scoring_a_long_recording_needs_little_memory():
+    classifier = make_classifier(SimpleNamespace(name="m", sha256="0" * 64, dim=6144))
+    embedding = np.ones((3000, 6144), np.float32)
+    tracemalloc.start()
+    try:
+        classifier.predict(Embedding(embedding, np.arange(3000.0)))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_extreme_embeddings_have_scores(classifier):

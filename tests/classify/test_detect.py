@@ -2,8 +2,12 @@ import csv
 import json
 import os
 import pickle
+import shutil
+import signal
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,6 +178,27 @@ def test_damaged_records_are_done_again(record, path, tmp_path):
         assert summary.failures[0].kind == "output" and "move it" in summary.failures[0].reason
 
 
+@pytest.mark.parametrize("remarks, expected", [(["a", 3], ("a", "3")), ("ab", ()), (3, ()), ({"a": 1}, ()), (None, ())])
+def test_hostile_remarks_of_an_earlier_run(remarks, expected, path, tmp_path):
+    copy = write_sounds(tmp_path / "s", 1)
+    detect_files(copy, tmp_path / "o", path)
+    record = Path(record_of(str(tmp_path / "o" / "hiss" / "0.csv")))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "remarks": remarks}))
+    found = []
+    assert detect_files(copy, tmp_path / "o", path, on_report=found.append).statuses == {"skipped": 3}
+    assert found[1].remarks == expected
+
+
+def test_a_second_run_repeats_what_is_missing(path, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.ones(SR * 3) / 9, SR)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    for status in ("done", "skipped"):
+        found = []
+        detect_files(tmp_path / "a.wav", tmp_path / "o", path, on_report=found.append)
+        assert [(report.status, report.incomplete, len(report.remarks)) for report in found] == [(status, True, 1)]
+
+
 @pytest.mark.parametrize("events", ["x", [[1, 2]], [[1, 2, "a", "b"]], [["nan", 2, "a", 0.5]], [[1e999, 2, "a", 1]]])
 def test_hostile_events_are_refused(events, path, tmp_path):
     output = str(tmp_path / "a.csv")
@@ -191,6 +216,32 @@ def test_files_of_others_are_not_replaced(path, tmp_path):
     assert (copy / "hiss" / "0.txt").read_text() == "my labels"
 
 
+def test_scores_replace_scores_alone(path, tmp_path):
+    copy = write_sounds(tmp_path / "s", 1)
+    detect_files(copy, tmp_path / "1", path, scores=tmp_path / "x")
+    assert detect_files(copy, tmp_path / "2", path, scores=tmp_path / "x").statuses == {"done": 3}
+    (copy / "hiss" / "0.csv").write_text("path,start,end,label\n")
+    (copy / "tone" / "0.csv").mkdir()
+    summary = detect_files(copy, tmp_path / "3", path, scores=copy)
+    assert summary.statuses == {"done": 1, "failed": 2} and summary.kinds == {"output": 2}
+    assert (copy / "hiss" / "0.csv").read_text() == "path,start,end,label\n" and "move it" in summary.failures[0].reason
+
+
+@pytest.mark.parametrize("where", ["output", "scores", "embeddings"])
+def test_links_below_the_directories_are_refused(where, path, tmp_path):
+    copy, folders = (
+        write_sounds(tmp_path / "s", 1),
+        {name: tmp_path / name for name in ("output", "scores", "embeddings")},
+    )
+    (tmp_path / "elsewhere").mkdir()
+    folders[where].mkdir()
+    (folders[where] / "hiss").symlink_to(tmp_path / "elsewhere")
+    output = folders.pop("output")
+    summary = detect_files(copy, output, path, **folders)
+    assert summary.statuses == {"done": 2, "failed": 1} and "found a link" in summary.failures[0].reason
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_an_interrupt_leaves_whole_files_and_the_next_run_goes_on(sounds, path, tmp_path, monkeypatch):
     write, calls = module._write_record, []
 
@@ -205,6 +256,61 @@ def test_an_interrupt_leaves_whole_files_and_the_next_run_goes_on(sounds, path, 
         detect_files(sounds, tmp_path / "o", path)
     monkeypatch.undo()
     assert detect_files(sounds, tmp_path / "o", path).statuses == {"done": 5, "skipped": 1}
+
+
+KILLED = """
+import os, signal, sys
+from contextlib import contextmanager
+from edgel3_np import detect_files
+from edgel3_np.classify import jobs
+
+folder, number, when, real, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], jobs.atomic, 0
+
+
+@contextmanager
+def deadly(path):
+    global count
+    count += 1
+    with real(path) as file:
+        yield file
+        if count == number and when == "inside":
+            os.kill(os.getpid(), signal.SIGKILL)
+    if count == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+jobs.atomic = deadly
+detect_files(folder + "/sounds", folder + "/o", folder + "/c.npz", scores=folder + "/s")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has signals")
+@pytest.mark.parametrize(  # of the four files of the second recording: record, scores, events, record
+    "number, when", [(5, "behind"), (6, "inside"), (7, "inside"), (7, "behind"), (8, "inside")]
+)
+def test_killed_at_any_file_then_resumed(number, when, classifier, tmp_path):
+    """After kill -9 each file is whole or absent, nothing lies beside them, and a second run does the rest."""
+    sounds, path = write_sounds(tmp_path / "sounds", 1), tmp_path / "c.npz"
+    save_classifier(path, classifier)
+    detect_files(sounds, tmp_path / "o", path, scores=tmp_path / "s")
+    whole = {p: p.read_bytes() for name in "os" for p in (tmp_path / name).rglob("*") if p.is_file()}
+    assert len(whole) == 9
+    shutil.rmtree(tmp_path / "o")
+    shutil.rmtree(tmp_path / "s")
+    env = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(number), when], env=env, timeout=100)
+    assert ran.returncode == -signal.SIGKILL
+    left = {p: p.read_bytes() for name in "os" for p in (tmp_path / name).rglob("*") if p.is_file()}
+    for p, content in left.items():
+        if p.suffix == ".part":  # where files must have names, or are replaced
+            p.unlink()
+        elif p.suffix == ".json":
+            assert content == whole[p] or json.loads(content)["done"] is False
+        else:
+            assert content == whole[p]
+    again = detect_files(sounds, tmp_path / "o", path, scores=tmp_path / "s")
+    assert again.statuses == {"skipped": 1, "done": 2}
+    assert {p: p.read_bytes() for name in "os" for p in (tmp_path / name).rglob("*") if p.is_file()} == whole
 
 
 def test_bad_recordings_are_reports(path, tmp_path):

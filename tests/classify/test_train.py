@@ -1,5 +1,9 @@
 import json
+import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +48,37 @@ def test_kinds_of_sound_are_told_apart(classifier, sounds, tmp_path):
 def test_the_same_file_for_the_same_labels_and_any_number_of_jobs(sounds, classifier, tmp_path):
     train(sounds, tmp_path / "c.npz", jobs=2, on_problem=pytest.fail)
     assert edgel3_np.load_classifier(tmp_path / "c.npz").sha256 == classifier.sha256
+
+
+KILLED = """
+import os, signal, sys
+from edgel3_np.classify import train as module
+
+folder, where = sys.argv[1:]
+
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+setattr(module, where, die)
+module.train(folder + "/sounds", folder + "/c.npz", embeddings=folder + "/e", on_problem=lambda problem: None)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has signals")
+@pytest.mark.parametrize("where", ["pool_windows", "save_classifier"])
+def test_killed_before_the_classifier_is_written(where, tmp_path):
+    """After kill -9 the earlier classifier is still there, embeddings are whole, and the next run uses them."""
+    sounds, path = write_sounds(tmp_path / "sounds", 2), tmp_path / "c.npz"
+    path.write_bytes(b"the classifier before")
+    env = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), where], env=env, timeout=100)
+    assert ran.returncode == -signal.SIGKILL and path.read_bytes() == b"the classifier before"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".part") == ["c.npz", "e", "sounds"]
+    options = {"embeddings": tmp_path / "e", "on_problem": lambda problem: None}
+    found = train(sounds, path, on_report=lambda report: pytest.fail(), **options)
+    assert edgel3_np.load_classifier(path).classes == found.classes
 
 
 def test_embeddings_that_are_there_are_used(sounds, tmp_path, monkeypatch):

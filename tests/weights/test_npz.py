@@ -71,6 +71,28 @@ def test_values_that_are_too_large_for_weights(value):
         archive(x=np.array([0, value], np.float32)).read("x", "<f4", (2,))
 
 
+@pytest.mark.parametrize("code, bits", [("f2", 0x7C01), ("f4", 0x7F800001), ("f8", 0x7FF0000000000001)])
+@pytest.mark.parametrize("order", "<>")
+def test_a_signalling_nan_is_refused_without_a_warning(code, bits, order):
+    for count in (1, 3, 100):
+        values = np.full(count, bits, f"{order}u{code[1]}").view(order + code)
+        file = io.BytesIO()
+        np.lib.format.write_array(file, values, version=(1, 0))
+        with np.errstate(all="raise"), pytest.raises(EdgeL3Error, match="expected finite values"):
+            Archive(zipped(("x.npy", file.getvalue())), "here").read("x", f"<{code}", (count,))
+
+
+def test_numbers_beyond_float32_are_compared_as_they_are():
+    for value, is_good in ((1e6, True), (1e6 + 1e-6, False), (1e300, False), (1e-300, True)):
+        with np.errstate(all="raise"):
+            try:
+                archive(x=np.array([value])).read("x", "<f8", (1,))
+            except EdgeL3Error:
+                assert not is_good
+            else:
+                assert is_good
+
+
 def test_missing_and_unknown_members():
     found = archive(a=np.ones(1, np.float32), b=np.ones(1, np.float32))
     assert "a" in found and "c" not in found
