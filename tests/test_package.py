@@ -27,7 +27,7 @@ wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
-    "classify/train.py": {"sklearn"},
+    "classify/fit.py": {"sklearn"},
     "collections/export.py": {"pyarrow"},
     "collections/tables.py": {"pandas"},
     "released/keras.py": {"h5py"},

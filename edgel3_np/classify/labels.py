@@ -26,11 +26,14 @@ class Labels(NamedTuple):
         Path of each recording below the folder of the labels, by which its embeddings are named.
     partial : frozenset of str
         Recordings whose sound without labels is of unknown kind. Of the others, it is background.
+    groups : dict of str to str
+        Recordings that belong together, so that a test holds out all of them: the name of the group, by path.
     """
 
     spans: dict
     names: dict
     partial: frozenset = frozenset()
+    groups: dict = {}  # noqa: RUF012 never changed
 
 
 def read_labels(paths, on_problem):
@@ -44,7 +47,7 @@ def read_labels(paths, on_problem):
         * a folder with a subfolder for each class, in which recordings lie, at any depth;
         * a CSV or TSV with the columns path (relative to the file), start, end (seconds) and label; without start and
           end, the label is that of the whole recording; with the column answer, which a page of hits writes, only the
-          rows are known;
+          rows are known; the column group names what belongs together, such as a day or a place;
         * a folder of recordings with label tracks of Audacity (`.txt` with the name of its recording) or selection
           tables of Raven (`.txt` with the name of its recording, or a column `Begin Path` or `Begin File`);
         * a selection table of Raven with such a column.
@@ -140,12 +143,15 @@ def _find_tracks(folder, found, on_problem):
 
 
 def _of_rows(table, rows, on_problem):
-    spans, folder = {}, os.path.dirname(table)
+    spans, groups, folder = {}, {}, os.path.dirname(table)
     for row in rows:
         recording = _resolve(row.path, table)
         if _is_there(recording, f"{table}: {row.path}", spans, on_problem):
             spans.setdefault(recording, []).append(row.span)
-    return Labels(spans, {path: _below(path, folder) for path in spans})
+            if row.group and groups.setdefault(recording, row.group) != row.group:
+                found = f"{groups[recording]!r} and {row.group!r}"
+                raise EdgeL3Error(f"{table}: {row.path}: expected one group for a recording, found {found}")
+    return Labels(spans, {path: _below(path, folder) for path in spans}, groups=groups)
 
 
 def _resolve(path, table):
@@ -174,18 +180,20 @@ def _merge(found):
     sizes = Counter()
     for path in {path for labels in found for path in labels.spans}:
         sizes[_size(path)] += 1
-    spans, names, first, whole = {}, {}, {}, set()
+    spans, names, groups, first, whole = {}, {}, {}, {}, set()
     for labels in found:
         for path, said in labels.spans.items():
             size = _size(path)
             key = (size, _digest(path)) if size and sizes[size] > 1 else path
             kept = first.setdefault(key, path)
             names.setdefault(kept, labels.names[path])
+            if path in labels.groups:
+                groups.setdefault(kept, labels.groups[path])
             known = spans.setdefault(kept, [])
             known += [span for span in said if span not in known]
             if path not in labels.partial:
                 whole.add(kept)
-    return Labels(spans, names, frozenset(spans) - whole)
+    return Labels(spans, names, frozenset(spans) - whole, groups)
 
 
 def _size(path):

@@ -5,6 +5,7 @@ import numpy as np
 from .tracks import BACKGROUND
 
 DEFAULT_THRESHOLD = 0.5  # of a class that could not be tested
+LEAST_GAIN = 0.1  # of the way from guessing to no mistakes; a class with less is hardly recognised
 FIGURES = ("precision", "recall", "average_precision")
 NOTHING = "nothing"  # heading of the windows in which no class is predicted
 
@@ -79,6 +80,9 @@ def evaluate(classes, pool, scores, folds, count):
                 answers[inside, column] = found[inside] >= threshold
                 figures.append(_figures(found[inside], truth[inside], answers[inside, column]))
             whole = _figures(found[tested], truth[tested], answers[tested, column])
+            about["share"] = float(truth[tested].mean())
+            if not is_recognised({**about, **whole}):  # the best F1 may be that of a class which is always heard
+                thresholds[column] = max(thresholds[column], DEFAULT_THRESHOLD)
         else:
             whole = dict.fromkeys(FIGURES)
         spread = {key: _spread([figure[key] for figure in figures]) for key in FIGURES}
@@ -92,6 +96,17 @@ def evaluate(classes, pool, scores, folds, count):
         "folds": count,
     }
     return report, thresholds
+
+
+def is_recognised(about):
+    """Tell whether a class is recognised better than by guessing, whose average precision is its share of the windows.
+
+    Parameters
+    ----------
+    about : dict
+        With `average_precision` and `share`.
+    """
+    return about["average_precision"] >= about["share"] + LEAST_GAIN * (1 - about["share"])
 
 
 def _figures(scores, truth, answers):

@@ -33,6 +33,7 @@ class Row(NamedTuple):
 
     path: str  # relative to the folder of the table; empty: the recording of the table's name
     span: Span
+    group: str = ""  # what the recording belongs to; empty: to nothing else
 
 
 def read_text(path):
@@ -51,7 +52,8 @@ def read_csv(path, text):
     """Read a table with the columns path and label, and perhaps start and end (seconds).
 
     Commas, tabs or semicolons separate columns, as the first line does. The column `answer`, if there is one, says yes,
-    no, unsure or nothing to the label. Other columns are of no interest.
+    no, unsure or nothing to the label; the column `group` names what a recording belongs to. Other columns are of no
+    interest.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def read_csv(path, text):
         span = _span(where, start, end, cells["label"])
         heard = ANSWERS[answer]
         if heard or span.label != BACKGROUND:  # "not background" tells of no class
-            rows.append(Row(cells["path"], span._replace(heard=heard)))
+            rows.append(Row(cells["path"], span._replace(heard=heard), cells.get("group", "").strip()))
     return rows, "answer" in header
 
 

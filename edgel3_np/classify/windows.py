@@ -29,12 +29,15 @@ class Pool(NamedTuple):
         nobody is sure.
     recording : np.ndarray [shape=(n,), int]
         Number of the recording.
+    group : np.ndarray [shape=(n,), int]
+        Number of its group.
     """
 
     embedding: np.ndarray
     present: np.ndarray
     unsure: np.ndarray
     recording: np.ndarray
+    group: np.ndarray
 
 
 def mark_windows(spans, timestamps, center, classes):
@@ -104,7 +107,7 @@ def pool_windows(labels, results, classes, space):
     EdgeL3Error
         A file of embeddings cannot be read, or is of another model.
     """
-    parts = []
+    parts, groups = [], {}
     for number, (recording, path) in enumerate(results.items()):
         with open_result(path) as result:
             if embedding_space(result.provenance, path, result.dim) != space:
@@ -114,7 +117,9 @@ def pool_windows(labels, results, classes, space):
             present, unsure, labelled = mark_windows(labels.spans[recording], timestamps, center, classes)
             keep = labelled if recording in labels.partial else np.ones(len(timestamps), bool)
             embedding = np.concatenate(list(result.embedding))[keep]
-        parts.append((embedding, present[keep], unsure[keep], np.full(len(embedding), number)))
+        group = groups.setdefault(labels.groups.get(recording, recording), len(groups))
+        numbers = np.full(len(embedding), number), np.full(len(embedding), group)
+        parts.append((embedding, present[keep], unsure[keep], *numbers))
     return Pool(*map(np.concatenate, zip(*parts)))
 
 

@@ -73,7 +73,8 @@ def build_parser():
         "file), start, end (seconds; empty: the whole recording) and label; or a folder of recordings with label "
         "tracks of Audacity or selection tables of Raven (.txt) beside them. A table with the column answer (yes, no, "
         "unsure), which pages of `similar --html` and `detect --html` save, says what is heard in its rows and nothing "
-        "of other sound. The label `background` stands for sound without any class; if nothing in LABELS has it, sound "
+        "of other sound. The column group names what belongs together, such as a day or a place; the test holds out "
+        "whole groups. The label `background` stands for sound without any class; if nothing in LABELS has it, sound "
         "without labels in its recordings is background. Exit codes: "
         "0 done, 1 the labels cannot be read or the classifier cannot be written, 2 wrong usage, wrong labels, no such "
         "model or no scikit-learn, 130 interrupted.",

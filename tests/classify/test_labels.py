@@ -94,6 +94,16 @@ def test_several_sources_are_taken_together_and_answers_tell_of_their_rows_only(
     assert read_labels([tmp_path / "some.csv"], pytest.fail).partial == {two}
 
 
+def test_recordings_of_one_group_belong_together(tmp_path):
+    one, two, _ = (sound(tmp_path / f"{number}.wav", number) for number in (1, 2, 3))
+    rows = ["path,label,group", "1.wav,dog, monday ", "2.wav,dog,monday", "3.wav,dog,", "1.wav,cat,"]
+    (tmp_path / "l.csv").write_text("\n".join(rows))
+    assert read_labels([tmp_path / "l.csv"], pytest.fail).groups == {one: "monday", two: "monday"}
+    (tmp_path / "l.csv").write_text("\n".join([*rows, "2.wav,cat,tuesday"]))
+    with pytest.raises(EdgeL3Error, match=r"2.wav: expected one group for a recording, found 'monday' and 'tuesday'"):
+        read_labels([tmp_path / "l.csv"], pytest.fail)
+
+
 def test_no_is_sound_without_any_class_unless_another_label_names_one():
     spans = [
         Span(0, 1, "a", False),

@@ -214,7 +214,7 @@ def test_the_confusion_table_counts_each_pair():
     present = np.array([[1, 0]] * 3 + [[0, 1], [1, 1]] + [[0, 0]] * 3, bool)
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.1], [0.9, 0.1], [0.9, 0.9]] + [[0.1, 0.1]] * 3)
     half = np.repeat([0, 1], 8)
-    pool = Pool(np.zeros((16, 3)), np.tile(present, (2, 1)), np.zeros((16, 2), bool), half)
+    pool = Pool(np.zeros((16, 3)), np.tile(present, (2, 1)), np.zeros((16, 2), bool), half, half)
     report, thresholds = evaluate(["a", "b"], pool, np.tile(scores, (2, 1)), half, 2)
     assert report["confusion"]["windows"] == [[6, 0, 2], [2, 2, 0], [0, 0, 6]]
     assert thresholds.tolist() == pytest.approx([0.5, 0.5])
