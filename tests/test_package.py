@@ -19,11 +19,10 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fractions
-functools glob gzip hashlib heapq html importlib io itertools json math multiprocessing numbers os pathlib platform
-pstats queue re shlex signal stat statistics struct subprocess sys tempfile textwrap threading time types typing
-unicodedata warnings
-wave zipfile zlib
+__future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fcntl
+fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt multiprocessing numbers os
+pathlib platform pstats queue re shlex signal stat statistics struct subprocess sys tempfile textwrap threading time
+types typing unicodedata warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import

@@ -55,7 +55,7 @@ NEEDS_PARTS = {  # every other part, and the parts that it imports; a command im
 }
 DOORS = {  # modules at the top that only import from a part
     "classify": ("classifier",),
-    "collections": ("collection", "jobs", "similar"),
+    "collections": ("collection", "index", "jobs", "similar"),
     "commands": ("bench",),
     "compat": ("edgel3", "embedder", "hear", "models", "openl3", "transformer"),
     "plotting": ("plot",),

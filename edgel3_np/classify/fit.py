@@ -50,6 +50,8 @@ def fit_classifier(classes, pool, model, notes=(), say=lambda text: None) -> Cla
     -------
     classifier : Classifier
     """
+    if pool.contradicted:
+        say(f"{pool.contradicted} windows are left out: one label says that a class is heard, another that it is not")
     known = pool.present.any(axis=0)
     for label in (label for label, is_known in zip(classes, known) if not is_known):
         say(f"{label}: left out: no window lies in its labels")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,10 +15,10 @@ from ..collections.atomic import atomic
 from ..collections.find import make_directories
 from ..collections.gather import embedding_space
 from ..collections.jobs import Job, Report, checked_batches, embed_file, guarded, load_model_of, state_of
-from ..collections.results import open_result
+from ..collections.results import MAX_TIME, open_result
 from ..errors import EdgeL3Error
 from ..pipeline import Embedding, SignalStats, framing_for
-from .classifier import load_classifier
+from .classifier import is_label, load_classifier
 from .events import WINDOW, Event, events
 from .tables import DIGITS, FORMATS, is_scores, rows_of, write_scores
 
@@ -123,8 +122,10 @@ def read_events(output: str | os.PathLike[str]) -> tuple[str, list[Event]]:
         found = [
             Event(float(start), float(end), str(label), float(score)) for start, end, label, score in said["events"]
         ]
-        if not all(math.isfinite(number) for event in found for number in (event.start, event.end, event.score)):
-            raise ValueError("NaN or infinity")
+        if not all(0 <= event.start <= event.end <= MAX_TIME and 0 <= event.score <= 1 for event in found):
+            raise ValueError("times or scores out of their ranges")
+        if not all(is_label(event.label) for event in found):
+            raise ValueError("labels that are none")
     except (TypeError, ValueError, OverflowError) as error:
         raise EdgeL3Error(f"{record_of(output)}: expected events, found: {error}; detect again", "damaged") from error
     return said["recording"], found

@@ -21,7 +21,8 @@ class Labels(NamedTuple):
     Parameters
     ----------
     spans : dict of str to list of Span
-        Of each recording, by its absolute path. A recording may have none: all of it is background.
+        Of each recording, by its absolute path. A recording may have none: all of it is background. Recordings of which
+        nothing is known are left out.
     names : dict of str to str
         Path of each recording below the folder of the labels, by which its embeddings are named.
     partial : frozenset of str
@@ -64,7 +65,10 @@ def read_labels(paths, on_problem):
     EdgeL3Error
         There are no labels, or a table is not as described.
     """
-    return _merge([_read_one(os.path.abspath(os.fsdecode(path)), on_problem) for path in paths])
+    labels = _merge([_read_one(os.path.abspath(os.fsdecode(path)), on_problem) for path in paths])
+    if not labels.spans:
+        raise EdgeL3Error(f"{', '.join(map(os.fsdecode, paths))}: expected answers of yes or no, found none")
+    return labels
 
 
 def _read_one(path, on_problem):
@@ -193,7 +197,9 @@ def _merge(found):
             known += [span for span in said if span not in known]
             if path not in labels.partial:
                 whole.add(kept)
-    return Labels(spans, names, frozenset(spans) - whole, groups)
+    useless = {path for path in spans if path not in whole and all(span.heard is None for span in spans[path])}
+    spans = {path: said for path, said in spans.items() if path not in useless}
+    return Labels(spans, {path: names[path] for path in spans}, frozenset(spans) - whole, groups)
 
 
 def _size(path):

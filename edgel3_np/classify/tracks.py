@@ -6,11 +6,11 @@ import math
 from typing import NamedTuple, Optional
 
 from .._files import open_regular
+from ..collections.results import MAX_TIME
 from ..errors import EdgeL3Error
 from .classifier import MAX_LABEL, is_label
 
 MAX_TABLE_BYTES = 64 << 20
-MAX_TIME = 1e9  # seconds
 TABLE = "a table of labels"
 BACKGROUND = "background"  # the label of sound in which no class is heard
 RAVEN = ("begin time (s)", "end time (s)")  # columns that every selection table has, in lower case
@@ -122,9 +122,7 @@ def _read_raven(path, text):
     for where, cells in lines:
         start, end = (cells[name].strip() for name in RAVEN)
         offset = cells.get("file offset (s)", "").strip()
-        if (
-            offset and _is_time(offset) and _is_time(start) and _is_time(end)
-        ):  # times count from the first of many files
+        if offset and all(map(_is_time, (offset, start, end))):  # the others count from the first of many files
             start, end = offset, repr(_number(offset) + _number(end) - _number(start))
         recording = cells.get("begin path", "").strip() or cells.get("begin file", "").strip()
         rows.append(Row(recording, _span(where, start, end, cells[column])))

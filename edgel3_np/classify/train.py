@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .._checks import check_seconds, check_whole
-from ..collections.atomic import atomic
+from ..collections.atomic import atomic, check_directory
 from ..collections.embed import check_executor, reports
 from ..collections.gather import list_paths
 from ..errors import EdgeL3Error, warn
@@ -109,8 +109,8 @@ def train(
     check_seconds("hop_size", hop_size)
     check_executor(None, jobs, 1)
     check_threads(threads, 1)
-    if output is not None and not os.path.isdir(os.path.dirname(os.path.abspath(os.fsdecode(output)))):
-        raise EdgeL3Error(f"{os.fsdecode(output)}: expected a name in an existing directory, found no such directory")
+    if output is not None:
+        check_directory(output)
     notes: list[str] = []
 
     def report_problem(problem):

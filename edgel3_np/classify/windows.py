@@ -31,6 +31,8 @@ class Pool(NamedTuple):
         Number of the recording.
     group : np.ndarray [shape=(n,), int]
         Number of its group.
+    contradicted : int
+        Windows in which one label says that a class is heard and another that it is not: they are unsure.
     """
 
     embedding: np.ndarray
@@ -38,6 +40,7 @@ class Pool(NamedTuple):
     unsure: np.ndarray
     recording: np.ndarray
     group: np.ndarray
+    contradicted: int = 0
 
 
 def mark_windows(spans, timestamps, center, classes):
@@ -58,7 +61,8 @@ def mark_windows(spans, timestamps, center, classes):
 
     Returns
     -------
-    present, unsure : np.ndarray [shape=(t, classes), bool]
+    present, unsure, contradicted : np.ndarray [shape=(t, classes), bool]
+        As in `Pool`; what is contradicted is unsure too.
     labelled : np.ndarray [shape=(t,), bool]
         The window lies in a label, be it one of background, or one that is not heard.
     """
@@ -79,7 +83,7 @@ def mark_windows(spans, timestamps, center, classes):
         else:
             touched[:, column[span.label]] |= overlap > TOLERANCE
     contradicted = present & absent
-    return present & ~absent, (touched & ~present & ~absent) | contradicted, labelled
+    return present & ~absent, (touched & ~present & ~absent) | contradicted, contradicted, labelled
 
 
 def pool_windows(labels, results, classes, space):
@@ -107,20 +111,21 @@ def pool_windows(labels, results, classes, space):
     EdgeL3Error
         A file of embeddings cannot be read, or is of another model.
     """
-    parts, groups = [], {}
+    parts, groups, disputed = [], {}, 0
     for number, (recording, path) in enumerate(results.items()):
         with open_result(path) as result:
             if embedding_space(result.provenance, path, result.dim) != space:
                 raise EdgeL3Error(f"{path}: expected embeddings of the model at hand, found others; run again")
             center = is_centred(result.provenance)
             timestamps = result.timestamps()
-            present, unsure, labelled = mark_windows(labels.spans[recording], timestamps, center, classes)
+            present, unsure, contradicted, labelled = mark_windows(labels.spans[recording], timestamps, center, classes)
             keep = labelled if recording in labels.partial else np.ones(len(timestamps), bool)
             embedding = np.concatenate(list(result.embedding))[keep]
+            disputed += int(contradicted.any(axis=1).sum())
         group = groups.setdefault(labels.groups.get(recording, recording), len(groups))
         numbers = np.full(len(embedding), number), np.full(len(embedding), group)
         parts.append((embedding, present[keep], unsure[keep], *numbers))
-    return Pool(*map(np.concatenate, zip(*parts)))
+    return Pool(*map(np.concatenate, zip(*parts)), contradicted=disputed)
 
 
 def find_embeddings(recordings, folder, model):

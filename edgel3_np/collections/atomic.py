@@ -3,6 +3,8 @@
 import os
 from contextlib import contextmanager, suppress
 
+from ..errors import EdgeL3Error
+
 
 @contextmanager
 def atomic(path):
@@ -42,6 +44,18 @@ def atomic(path):
         raise
     with suppress(OSError), _directory(directory) as descriptor:  # some systems cannot sync a directory
         os.fsync(descriptor)
+
+
+def check_directory(path):
+    """Raise `EdgeL3Error` unless a file can be written at `path`: it is no directory, and lies in one that is there."""
+    path = os.fsdecode(path)
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise EdgeL3Error(f"{path}: expected the name of a file, found a directory")
+    if not os.path.isdir(folder):
+        raise EdgeL3Error(f"{path}: expected a name in an existing directory, found no such directory")
+    if not os.access(folder, os.W_OK):
+        raise EdgeL3Error(f"{path}: expected a name in a directory that may be written, found one that may not")
 
 
 def _link(file, path):

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import deque
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from ..audio.reading import find_soundfile, open_audio
 from ..errors import EdgeL3Error
 from .atomic import atomic
 from .gather import is_centred
-from .results import read_provenance
+from .results import MAX_TIME, read_provenance
 
 MAX_STEM = 40  # letters of a recording's name in the name of its clip
 
@@ -42,7 +43,7 @@ def write_clip(hit, directory, number):
         raise EdgeL3Error(
             f"{hit.path}: expected the name of the recording in it, found none; embed the recording again"
         )
-    (samples,), sr = read_parts(hit.recording, [span_of(hit)])
+    ((_, samples, sr),) = read_parts(hit.recording, [span_of(hit)])
     soundfile = find_soundfile()
     if soundfile is None:
         raise EdgeL3Error("expected soundfile to write clips, found none; install it: pip install soundfile")
@@ -64,7 +65,9 @@ def span_of(hit):
 
 
 def read_parts(recording, spans):
-    """Return parts of a recording, which is read once. A part is shorter where the recording ends inside it.
+    """Yield parts of a recording, which is read once. A part is shorter where the recording ends inside it.
+
+    Memory holds one part at a time, and what the next ones share with it.
 
     Parameters
     ----------
@@ -72,25 +75,41 @@ def read_parts(recording, spans):
     spans : list of (float, float)
         Start and end of each part, in seconds.
 
-    Returns
-    -------
-    parts : list of np.ndarray [shape=(n,), float64]
+    Yields
+    ------
+    number : int
+        Which of the spans, in the order of their ends.
+    part : np.ndarray [shape=(n,), float64]
     sr : int
-        Their rate, that of the recording.
+        Its rate, that of the recording.
 
     Raises
     ------
     EdgeL3Error
-        The recording cannot be read.
+        The recording cannot be read, or a span is none.
     """
+    for start, end in spans:
+        if not 0 <= start <= end <= MAX_TIME:  # false of NaN as well
+            raise EdgeL3Error(f"{recording}: expected a time from 0 to {MAX_TIME:g} s, found {start!r} to {end!r}")
     with open_audio(recording) as (sr, blocks):
         ends = [(round(start * sr), round(end * sr)) for start, end in spans]
-        last, position, found = max(end for _, end in ends), 0, [[np.zeros(0)] for _ in spans]
-        for block in blocks:
-            for kept, (start, end) in zip(found, ends):
-                if position < end and start < position + len(block):
-                    kept.append(block[max(0, start - position) : end - position].copy())
-            position += len(block)
-            if position >= last:
-                break
-    return [np.concatenate(kept) for kept in found], sr
+        order = sorted(range(len(ends)), key=lambda number: ends[number][1])
+        needed = np.minimum.accumulate([ends[number][0] for number in order][::-1])[::-1].tolist()  # from here on
+        blocks, kept, first, position = (
+            iter(blocks),
+            deque(),
+            0,
+            0,
+        )  # blocks, the position of the first of them, and of their end
+        for place, number in enumerate(order):
+            start, end = ends[number]
+            while position < end:
+                block = next(blocks, None)
+                if block is None:
+                    break
+                kept.append(block)
+                position += len(block)
+                while kept and first + len(kept[0]) <= needed[place]:
+                    first += len(kept.popleft())
+            sound = np.concatenate([np.zeros(0), *kept])
+            yield number, sound[max(0, start - first) : max(0, end - first)], sr

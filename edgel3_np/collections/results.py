@@ -20,6 +20,7 @@ from .atomic import atomic
 
 SPOOL_BYTES = 1 << 23  # embeddings held in memory until their number is known; more wait in a temporary file
 CHUNK_FLOATS = 1 << 20  # numbers copied or read at a time
+MAX_TIME = 1e9  # seconds
 MAX_PROVENANCE_BYTES = 1 << 18
 MAX_READ_BYTES = 1 << 20  # of a zip file, at a time
 RESULT = "embeddings (npz) that edgel3_np wrote"
@@ -156,7 +157,11 @@ def open_result(path):
                 member, order, found = _open_array(archive, "timestamps.npy", "<f8", 1)
                 if found != shape[:1]:
                     raise ValueError(f"{found[0]} timestamps for {shape[0]} embeddings")
-            return np.concatenate(list(_read_parts(path, member, order, found)))
+            times = np.concatenate(list(_read_parts(path, member, order, found)))
+            with _read_errors(path):
+                if np.abs(times).max() > MAX_TIME:
+                    raise ValueError(f"a time of {np.abs(times).max():g} s")
+            return times
 
         parts = _read_parts(path, embedding, dtype, shape)
         yield Result(provenance, shape[1], parts, timestamps, (info.st_dev, info.st_ino))

@@ -18,11 +18,12 @@ from ..collections.summary import plural
 from ..errors import EdgeL3Error
 from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
 from .options import length, make_parser, seconds, share, whole_number
-from .pages import add_page_options, check_page, make_page
+from .pages import add_page_options, check_page_options, make_page
 from .runs import add_report_options, add_run_options, code_of, follow, nothing_to_do, open_manifest, print_report
 
 PROGRAM = "edgel3-np detect"
 STDOUT = "-"
+HITS = 30  # events of each class on a page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +50,9 @@ def _run_detect(arguments):
         with wrong_usage():
             if options.all not in (None, STDOUT):
                 format_of(options.all)
-            check_page(options.html)
+            check_page_options(options)
+            if options.form not in TABLES[:2] and not options.output_dir:
+                raise EdgeL3Error(f"--format {options.form}: expected -o DIR with it, for files of its own, found none")
             if options.json and options.all == STDOUT:
                 raise EdgeL3Error(
                     "--json: expected -o DIR or --all FILE with it, for reports and events would both be printed; "
@@ -63,7 +66,7 @@ def _run_detect(arguments):
                 return NO_INPUTS
             totals, outputs = _detect(options, count + len(problems), jobs, problems, lines)
         if options.all == STDOUT:
-            FORMATS[options.form if options.form in TABLES[:2] else "csv"][1](_Stdout(), gather_rows(outputs), 0.0)
+            _print_events(outputs, options)
         elif options.all:
             write_table(outputs, options.all)
         if not options.quiet or totals.kinds:
@@ -71,27 +74,42 @@ def _run_detect(arguments):
         if not options.quiet:
             _tell_events(outputs, load_classifier(options.classifier).classes)
         code = code_of(totals)
-        if options.html and _write_page(outputs, options) and code == OK:
+        if options.html and _make_page(outputs, options) and code == OK:
             code = FAILED
     return code
 
 
+def _make_page(outputs, options):
+    """Write the page; return the problems. If it cannot be written, print what would be lost."""
+    try:
+        return _write_page(outputs, options)
+    except (EdgeL3Error, KeyboardInterrupt):
+        if not options.output_dir and not options.all:
+            _print_events(outputs, options)
+        raise
+
+
+def _print_events(outputs, options):
+    FORMATS[options.form][1](_Stdout(), gather_rows(outputs), 0.0)
+
+
 def _write_page(outputs, options):
     """Write the page of the best events of each class; return the problems."""
-    heaps, count = {}, 0
+    heaps, count, most = {}, 0, options.hits or HITS
     for output in outputs.values():
         recording, found = read_events(output)
         for event in found:
             count += 1
             heap = heaps.setdefault(event.label, [])
             item = (event.score, -count, recording, event)
-            (heapq.heappush if len(heap) < options.hits else heapq.heappushpop)(heap, item)
+            (heapq.heappush if len(heap) < most else heapq.heappushpop)(heap, item)
     chosen = sorted((item for heap in heaps.values() for item in heap), reverse=True)
-    if len(chosen) < count:
-        best = f"the best {options.hits} of each class (--hits)"
+    if len(chosen) < count and not options.quiet:
+        best = f"the best {most} of each class (--hits)"
         tell(PROGRAM, f"the page has {len(chosen)} of {count} events: {best}")
     found = [(recording, *event) for _, _, recording, event in chosen]
-    return make_page(PROGRAM, options.html, found, title=f"Sounds of {options.classifier}", link=options.link)
+    shown = {"quiet": options.quiet, "progress": options.progress}
+    return make_page(PROGRAM, options.html, found, title=f"Sounds of {options.classifier}", link=options.link, **shown)
 
 
 @contextmanager
@@ -167,8 +185,8 @@ def build_parser():
     parser = make_parser(
         PROGRAM,
         "Find the sounds of a classifier in recordings. An event is the time in which windows of one second have a "
-        "score of at least the threshold. Each recording gets a file of its events; without -o, all events are printed "
-        "as CSV: path, start, end (seconds), label, score.",
+        "score of at least the threshold. Each recording gets a file of its events; without -o, and without a page, "
+        "all events are printed as CSV: path, start, end (seconds), label, score.",
         [
             "edgel3-np detect walk.wav -c dogs.npz             # prints a table",
             "edgel3-np detect archive/ -c dogs.npz -o found/ --format audacity -j 8   # a second run does the rest",
@@ -219,9 +237,8 @@ def _add_page(add):
     add(
         "--hits",
         type=whole_number(),
-        default=50,
         metavar="N",
-        help="events of each class on the page, those with the best scores (default: %(default)s)",
+        help=f"events of each class on the page, those with the best scores (default: {HITS})",
     )
 
 
@@ -234,4 +251,4 @@ def _add_collections(add):
     )
     add("-r", "--recursive", action=argparse.BooleanOptionalAction, default=True, help="search subdirectories as well")
     add_run_options(add)
-    add_report_options(add, "; with -o, or --all FILE")
+    add_report_options(add, "; with -o, --all FILE or --html")

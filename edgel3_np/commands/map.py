@@ -67,7 +67,8 @@ def _write(points, count, places, share, options, report):
     ]
     if share is not None:
         notes.append(f"The directions are those of the two principal components, with {share:.0%} of the variance.")
-    title = f"Map of {', '.join(options.paths)}"
+    others = f" and {len(options.paths) - 2} more" if len(options.paths) > 2 else ""
+    title = f"Map of {', '.join(options.paths[:2])}{others}"
     with steps(os.path.basename(options.output), len(points), sys.stderr.isatty()) as step:
         size = write_map(
             options.output,
@@ -94,8 +95,8 @@ def build_parser():
             "edgel3-np map embeddings/ -o map.html",
             "edgel3-np map embeddings/ -o map.html --moments --points 3000 --labels labels.csv",
         ],
-        "Exit codes: 0 done, 1 a file of the collection or a recording cannot be read, 2 wrong usage, no embeddings "
-        "or embeddings of several models, 130 interrupted.",
+        "Exit codes: 0 done, 1 a file of the collection or a recording cannot be read, 2 wrong usage, no embeddings, "
+        "wrong labels or embeddings of several models, 130 interrupted.",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="DIR", help="directory of embeddings (npz), with its subdirectories; or an npz")
@@ -116,9 +117,9 @@ def build_parser():
     )
     add(
         "--labels",
-        nargs="+",
+        action="append",
         metavar="LABELS",
-        help="colour by these labels, as `edgel3-np train` reads them, instead of by folder",
+        help="colour by these labels, as `edgel3-np train` reads them, instead of by folder; may come several times",
     )
     add("--link", action="store_true", help="play the recordings where they are, instead of copying a second of each")
     return parser

@@ -15,6 +15,7 @@ COMMANDS = {  # first words that name a command; with any other first word, `edg
     "bench": "time models on this machine, step by step and layer by layer",
     "detect": "find the sounds of a classifier in recordings, with their times",
     "export": "write a collection of embeddings into one table: Parquet, CSV or npy",
+    "index": "index a collection of embeddings, so that a search takes moments",
     "info": "show versions, hardware and installed models",
     "install": "download released models and convert them",
     "listen": "embed sound while it arrives, and name the nearest example",

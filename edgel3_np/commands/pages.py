@@ -7,8 +7,11 @@ import sys
 
 from ..collections.names import printable
 from ..collections.summary import plural
+from ..errors import EdgeL3Error
 from .ending import describe, tell
 from .progress import steps
+
+MOST = 1000  # hits on a page
 
 
 def add_page_options(add):
@@ -27,15 +30,18 @@ def add_page_options(add):
     )
 
 
-def check_page(path):
-    """Raise `EdgeL3Error` unless a page of this name can be written; do nothing if it is None."""
-    if path is not None:
-        from ..pages.assemble import check_page as check  # here: a copy may have no `pages`
+def check_page_options(options):
+    """Raise `EdgeL3Error` unless the page can be written, or if options of a page come without one."""
+    if options.html is None:
+        if options.link or getattr(options, "hits", None) is not None:
+            raise EdgeL3Error("--link and --hits: expected --html with them, found none")
+        return
+    from ..pages.assemble import check_page  # here: a copy may have no `pages`
 
-        check(path)
+    check_page(options.html)
 
 
-def make_page(program, path, found, query=None, **options):
+def make_page(program, path, found, query=None, quiet=False, progress=None, **options):
     """Write a page of hits, show the progress, and say how large it is.
 
     Parameters
@@ -46,6 +52,10 @@ def make_page(program, path, found, query=None, **options):
         The fields of a `Candidate`.
     query : tuple, optional
         The same, of what was searched for.
+    quiet : bool
+        Say nothing but what is wrong.
+    progress : bool, optional
+        Show the progress; by default if stderr is a terminal.
     options : as for `write_hits`
 
     Returns
@@ -55,14 +65,18 @@ def make_page(program, path, found, query=None, **options):
     """
     from ..pages.hits import Candidate, write_hits
 
-    candidates, problems = [Candidate(*item) for item in found], []
+    candidates, problems = [Candidate(*item) for item in found[:MOST]], []
+    if len(found) > MOST:
+        tell(program, f"the page has the first {MOST} of {len(found)} hits, for a browser shows no more with ease")
     query = None if query is None else Candidate(*query)
 
     def report(problem):
         problems.append(problem)
         tell(program, f"cannot be heard: {describe(problem)}")
 
-    with steps(os.path.basename(path), len(candidates), sys.stderr.isatty()) as step:
+    shown = not quiet and (sys.stderr.isatty() if progress is None else progress)
+    with steps(os.path.basename(path), len(candidates), shown) as step:
         size = write_hits(path, candidates, query=query, on_problem=report, on_item=step, **options)
-    tell(program, f"{printable(path)}: {plural(len(candidates), 'hit')}, {size / 1e6:.1f} MB; open it in a browser")
+    if not quiet:
+        tell(program, f"{printable(path)}: {plural(len(candidates), 'hit')}, {size / 1e6:.1f} MB; open it in a browser")
     return problems

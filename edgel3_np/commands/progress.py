@@ -60,7 +60,8 @@ def steps(name, count, shown):
     ----------
     name : str
         What is made.
-    count : int
+    count : int or None
+        None: it is not known.
     shown : bool
         Otherwise `step` does nothing.
 
@@ -84,7 +85,7 @@ def _step_lines(name, count):
         nonlocal done
         done += 1
         if due():
-            _print(f"{name}: {done} of {count}")
+            _print(f"{name}: {done}" if count is None else f"{name}: {done} of {count}")
 
     return step
 

@@ -14,7 +14,7 @@ from ..collections.search import similar
 from ..errors import EdgeL3Error, EdgeL3Warning
 from .ending import FAILED, OK, describe, escape_names, finish, tell, wrong_usage
 from .options import make_parser, time_span, whole_number
-from .pages import add_page_options, check_page, make_page
+from .pages import add_page_options, check_page_options, make_page
 
 PROGRAM = "edgel3-np similar"
 
@@ -33,7 +33,7 @@ def _run_similar(arguments):
         tell(PROGRAM, f"passed over: {describe(problem)}")
 
     with wrong_usage():
-        check_page(options.html)
+        check_page_options(options)
     with wrong_usage("invalid"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EdgeL3Warning)
         hits = similar(

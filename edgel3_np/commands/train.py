@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ..classify.page import format_page
 from ..classify.report import format_report
 from ..classify.train import train
-from ..collections.atomic import atomic
+from ..collections.atomic import atomic, check_directory
 from ..collections.executors import MAX_PROCESSES
 from ..collections.names import printable
-from ..errors import EdgeL3Error
 from ..weights.registry import DEFAULT
 from .ending import OK, describe, finish, tell, wrong_usage
 from .options import make_parser, seconds, whole_number
@@ -27,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_train(arguments):
     options = build_parser().parse_args(arguments)
     with wrong_usage():
-        _check_directory(options.report)
+        if options.report:
+            check_directory(options.report)
     with wrong_usage("invalid"):
         classifier = train(
             options.labels,
@@ -50,11 +49,6 @@ def _run_train(arguments):
         f"{report['recordings']} recordings; tested in {report['folds']} folds",
     )
     return OK
-
-
-def _check_directory(path):
-    if path and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        raise EdgeL3Error(f"{path}: expected a name in an existing directory, found no such directory")
 
 
 def build_parser():

@@ -7,13 +7,16 @@ import os
 from html import escape
 from importlib.resources import files
 
+from .._files import open_regular
 from .._version import __version__
-from ..collections.atomic import atomic
+from ..collections.atomic import atomic, check_directory
+from ..collections.names import as_text
 from ..errors import EdgeL3Error
 
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")  # in a URL
-HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+START = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="edgel3_np">'
+HEAD = """{start}
+<title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; base-uri 'none'; form-action 'none';
  img-src data:; media-src {media}; style-src '{style_hash}'; script-src '{script_hash}'">
@@ -52,6 +55,7 @@ def write_page(path, scripts, about, items, linked):
     """
     style, script = read_asset("style.css"), "\n".join(map(read_asset, scripts))
     head = HEAD.format(
+        start=START,
         title=escape(about["title"]),
         media="blob: file: 'self'" if linked else "blob:",
         style=style,
@@ -76,12 +80,16 @@ def read_asset(name):
 
 
 def check_page(path):
-    """Raise `EdgeL3Error` unless a page of this name can be written: in an existing directory, ending in .html."""
+    """Raise `EdgeL3Error` unless a page of this name can be written: it ends in .html, and replaces a page at most."""
     path = os.fsdecode(path)
     if not path.lower().endswith((".html", ".htm")):
         raise EdgeL3Error(f"{path}: expected a name that ends in .html; choose another name")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        raise EdgeL3Error(f"{path}: expected a name in an existing directory, found no such directory")
+    check_directory(path)
+    if os.path.lexists(path):
+        with open_regular(path, "a page that edgel3_np wrote", kind="output") as file:
+            if file.read(len(START)) != START.encode():
+                what = "expected nothing, or a page that edgel3_np wrote, found another file"
+                raise EdgeL3Error(f"{path}: {what}; choose another name", kind="output")
 
 
 def relative_url(recording, page):
@@ -90,6 +98,11 @@ def relative_url(recording, page):
     Parameters
     ----------
     recording, page : str
+
+    Raises
+    ------
+    EdgeL3Error
+        No file has such a name.
 
     Examples
     --------
@@ -104,8 +117,19 @@ def relative_url(recording, page):
 
 
 def _quoted(path):
-    data = os.fsencode(path.replace(os.sep, "/"))
+    try:
+        data = os.fsencode(path.replace(os.sep, "/"))
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise EdgeL3Error(f"{as_text(path)}: expected the path of a recording, found no path") from error
     return "".join(chr(byte) if byte in SAFE else f"%{byte:02X}" for byte in data)
+
+
+def by_recording(things):
+    """Return the numbers of things that have the same `recording`, by recording, so that each is read once."""
+    found = {}
+    for number, thing in enumerate(things):
+        found.setdefault(thing.recording, []).append(number)
+    return found
 
 
 def encoded(content):

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from ..collections.clips import read_parts
 from ..collections.names import as_text
 from ..errors import EdgeL3Error
-from .assemble import encoded, relative_url, write_page
+from .assemble import by_recording, encoded, relative_url, write_page
 from .media import draw_spectrogram, encode_clip
 
 SCRIPTS = ["page.js", "player.js", "hits.js"]
 CONTEXT = 1.0  # seconds of sound before and after what is asked about
 LONGEST = 10.0  # seconds of it that can be heard
-HIGHEST_SR = 48000  # Hz, of clips in the page
+HIGHEST_SR = 24000  # Hz, of clips in the page
 
 
 class Candidate(NamedTuple):
@@ -76,30 +76,26 @@ def write_hits(path, candidates, *, title, link=False, query=None, on_problem, o
         "key": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),  # under which the browser keeps the answers
         "labels": sorted({item.label for item in candidates} - {""}),
     }
-    numbered = [(0, query)] if query else []
-    numbered += list(enumerate(candidates, 1))
-    return write_page(path, SCRIPTS, about, _items(path, numbered, link, on_problem, on_item), link)
+    asked = [*([query] if query else []), *candidates]
+    return write_page(path, SCRIPTS, about, _items(path, asked, query, link, on_problem, on_item), link)
 
 
-def _items(path, numbered, link, on_problem, on_item):
+def _items(path, asked, query, link, on_problem, on_item):
     """Yield what the script wants to know of each candidate; each recording is read once."""
-    by_recording = {}
-    for number, candidate in numbered:
-        by_recording.setdefault(candidate.recording, []).append((number, candidate))
-    for recording, group in by_recording.items():
-        spans = [_span_of(candidate) for _, candidate in group]
+    for recording, numbers in by_recording(asked).items():
+        items, problem = {}, "the recording has no sound here"
+        for number in numbers:
+            begin, _ = _span_of(asked[number])
+            items[number] = {**_describe(number + (query is None), asked[number]), "begin": begin}
         try:
-            if recording is None:
-                raise EdgeL3Error("the recording is unknown: its embeddings do not name it")
-            parts, sr = read_parts(recording, spans)
+            for number, media in _media(path, recording, numbers, asked, link):
+                yield {**items.pop(number), **media}
+                on_item()
         except EdgeL3Error as error:
             on_problem(error)
-            parts, sr, problem = [()] * len(group), 0, as_text(str(error))
-        else:
-            problem = "the recording has no sound here"
-        for (number, candidate), part, (begin, _) in zip(group, parts, spans):
-            item = {**_describe(number, candidate), "begin": begin}
-            yield {**item, **(_media(path, candidate, part, sr, link) if len(part) else {"problem": problem})}
+            problem = as_text(str(error))
+        for item in items.values():
+            yield {**item, "problem": problem}
             on_item()
 
 
@@ -122,9 +118,14 @@ def _describe(number, candidate):
     }
 
 
-def _media(path, candidate, part, sr, link):
-    """Return the picture of a part of a recording, and its sound or where that is."""
-    sound = {"url": relative_url(candidate.recording, path)} if link else {}
-    if not link:
-        sound["clip"] = encoded(encode_clip(part, sr, HIGHEST_SR))
-    return {**sound, "image": encoded(draw_spectrogram(part, sr)), "length": len(part) / sr, "top": sr / 2}
+def _media(path, recording, numbers, asked, link):
+    """Yield the picture of each part of a recording, and its sound or where that is."""
+    if recording is None:
+        raise EdgeL3Error("the recording is unknown: its embeddings do not name it")
+    for place, part, sr in read_parts(recording, [_span_of(asked[number]) for number in numbers]):
+        if len(part):
+            sound = {"url": relative_url(recording, path)} if link else {}
+            if not link:
+                sound["clip"] = encoded(encode_clip(part, sr, HIGHEST_SR))
+            picture = encoded(draw_spectrogram(part, sr))
+            yield numbers[place], {**sound, "image": picture, "length": len(part) / sr, "top": sr / 2}

@@ -25,9 +25,9 @@ function build() {
   setAll(svg, { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "map", tabindex: 0, role: "application", "aria-label": label });
   const radius = points.length > 2000 ? 3 : 6;
   setAll(ring, { class: "ring", r: radius + 2, visibility: "hidden" });
-  const wide = Math.max(...points.map((point) => point.x), 1e-9);
-  const high = Math.max(...points.map((point) => point.y), 1e-9);
-  const scale = Math.min((WIDTH - 2 * MARGIN) / wide, (HEIGHT - 2 * MARGIN) / high);
+  const wide = points.reduce((most, point) => Math.max(most, point.x), 0);
+  const high = points.reduce((most, point) => Math.max(most, point.y), 0);
+  const scale = Math.min((WIDTH - 2 * MARGIN) / Math.max(wide, 1e-3), (HEIGHT - 2 * MARGIN) / Math.max(high, 1e-3));
   for (const point of points) {
     point.left = WIDTH / 2 + (point.x - wide / 2) * scale;
     point.top = HEIGHT / 2 - (point.y - high / 2) * scale;
@@ -38,9 +38,9 @@ function build() {
     svg.append(point.circle);
   }
   svg.append(ring);
-  const purposes = [["arrows", "from point to point"], ["space", "play"], ["click", "play"]];
-  main.append(make("h1", {}, about.title), keys(...purposes), legend(), svg, status);
-  main.append(...about.notes.map((note) => make("p", {}, note)), make("footer", {}, `edgel3_np ${about.version}`));
+  const purposes = [["arrows", "to the nearest"], ["[ ]", "to the one before, after"], ["space", "play"], ["click", "play"]];
+  main.append(make("h1", {}, readable(about.title)), keys(...purposes), legend(), svg, status);
+  main.append(...about.notes.map((note) => make("p", {}, readable(note))), make("footer", {}, `edgel3_np ${about.version}`));
 }
 
 function legend() {
@@ -49,7 +49,7 @@ function legend() {
     const dot = make("i");
     dot.style.background = colourOf(group);
     const count = points.filter((point) => point.shown === group).length;
-    const name = group === null ? "other" : group || "no name";
+    const name = group === null ? "all others" : readable(group) || "no name";
     const button = make("button", { type: "button", "aria-pressed": "true" }, dot, `${name} (${count})`);
     button.onclick = () => toggle(group, button);
     line.append(button);
@@ -67,7 +67,8 @@ function choose(point) {
   chosen = point;
   setAll(ring, { cx: point.left, cy: point.top, visibility: "visible" });
   const group = point.group ? `${point.group}: ` : "";
-  status.textContent = `${group}${point.path}, ${clock(point.begin)}${point.problem ? `. ${point.problem}` : ""}`;
+  const problem = point.problem || point.failure;
+  status.textContent = readable(`${group}${point.path}, ${clock(point.begin)}${problem ? `. ${problem}` : ""}`);
 }
 
 function hear(point) {
@@ -76,7 +77,7 @@ function hear(point) {
 }
 
 player.onChange = (point) => {
-  if (point.problem && point === chosen) choose(point);
+  if (point === chosen) choose(point);
 };
 
 // The nearest point that lies more in this direction than beside it.
@@ -93,15 +94,26 @@ function neighbour(dx, dy) {
   return best && best.point;
 }
 
+// The next one in the order of the recordings: points that lie on each other are reached in this way.
+function follower(step) {
+  const seen = points.filter((point) => !hidden.has(point.shown));
+  const place = seen.indexOf(chosen) + step;
+  return seen[(place + seen.length) % seen.length];
+}
+
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const STEPS = { "[": -1, PageUp: -1, "]": 1, PageDown: 1 };
 svg.addEventListener("keydown", (event) => {
-  const arrow = ARROWS[event.key];
-  if (!arrow && event.key !== " " && event.key !== "Enter") return;
+  const { key } = event;
+  const isOurs = key in ARROWS || key in STEPS || key === " " || key === "Enter";
+  if (!isOurs || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
-  if (arrow) {
-    const next = neighbour(...arrow);
-    if (next) choose(next);
-  } else if (chosen) hear(chosen);
+  if (key === " " || key === "Enter") {
+    if (chosen) hear(chosen);
+    return;
+  }
+  const next = key in ARROWS ? neighbour(...ARROWS[key]) : follower(STEPS[key]);
+  if (next) choose(next);
 });
 build();
 svg.focus();

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._files import open_regular
 from ..collections.clips import read_parts
 from ..collections.gather import read_recordings
 from ..collections.names import as_text
 from ..errors import EdgeL3Error
 from ..network.threads import one_blas_thread
-from .assemble import encoded, relative_url, write_page
+from .assemble import by_recording, encoded, relative_url, write_page
 from .media import encode_clip
 
 SCRIPTS = ["page.js", "player.js", "map.js"]
@@ -20,7 +21,6 @@ NEIGHBOURS = 15  # of UMAP, its default
 SECOND = 1.0  # length of a window, and of what a point plays
 HIGHEST_SR = 16000  # Hz, of clips in the page
 GROUPS = 9  # groups with colours of their own; the rest shares one
-OTHER = "other"
 
 
 class Point(NamedTuple):
@@ -73,7 +73,7 @@ def gather_points(files, *, moments=False, most=1000, report):
         vectors, starts = _points_of(recording, moments)
         number = -count % step
         while number < len(starts):
-            kept.append(Point(recording.path, recording.label, max(0.0, float(starts[number])), vectors[number]))
+            kept.append(Point(recording.path, recording.label, max(0.0, float(starts[number])), vectors[number].copy()))
             if len(kept) > most:
                 kept, step = kept[::2], 2 * step
             number += step - (count + number) % step
@@ -199,26 +199,30 @@ def write_map(path, points, places, *, title, notes=(), link=False, on_problem, 
 
 def _items(path, points, places, shown, link, on_problem, on_point):
     """Yield what the script wants to know of each point; each recording is read once."""
-    by_recording = {}
-    for number, point in enumerate(points):
-        by_recording.setdefault(point.recording, []).append(number)
-    for recording, numbers in by_recording.items():
-        sounds = [{"url": relative_url(recording, path)}] * len(numbers)
-        if not link:
-            sounds = _clips(recording, [points[number].time for number in numbers], on_problem)
-        for number, sound in zip(numbers, sounds):
-            begin = round(points[number].time, 6)
-            group = as_text(points[number].group)
-            item = {"number": number, "path": as_text(recording), "group": group, "shown": shown[number]}
-            yield {**item, "begin": begin, "x": round(places[number, 0], 5), "y": round(places[number, 1], 5), **sound}
+    for recording, numbers in by_recording(points).items():
+        sounds, problem = {}, "the recording has no sound here"
+        try:
+            sounds = dict(_sounds(path, recording, numbers, points, link))
+        except EdgeL3Error as error:
+            on_problem(error)
+            problem = as_text(str(error))
+        for number in numbers:
+            point, (x, y) = points[number], places[number]
+            item = {"number": number, "path": as_text(recording), "group": as_text(point.group), "shown": shown[number]}
+            place = {"begin": round(point.time, 6), "x": round(x, 5), "y": round(y, 5)}
+            yield {**item, **place, **sounds.get(number, {"problem": problem})}
             on_point()
 
 
-def _clips(recording, times, on_problem):
-    try:
-        parts, sr = read_parts(recording, [(time, time + SECOND) for time in times])
-    except EdgeL3Error as error:
-        on_problem(error)
-        return [{"problem": as_text(str(error))}] * len(times)
-    nothing = {"problem": "the recording has no sound here"}
-    return [{"clip": encoded(encode_clip(part, sr, HIGHEST_SR))} if len(part) else nothing for part in parts]
+def _sounds(path, recording, numbers, points, link):
+    """Yield the number of each point that can be heard, and its sound or where that is."""
+    if recording.lower().endswith(".npz"):
+        raise EdgeL3Error(f"{recording}: the recording is unknown: its embeddings do not name it")
+    if link:
+        with open_regular(recording, "a recording"):
+            yield from ((number, {"url": relative_url(recording, path)}) for number in numbers)
+        return
+    spans = [(points[number].time, points[number].time + SECOND) for number in numbers]
+    for place, part, sr in read_parts(recording, spans):
+        if len(part):
+            yield numbers[place], {"clip": encoded(encode_clip(part, sr, HIGHEST_SR))}

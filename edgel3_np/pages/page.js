@@ -10,7 +10,6 @@ const items = [...document.querySelectorAll("script.item")].map((element) => {
 });
 const main = document.querySelector("main");
 main.textContent = "";
-document.title = about.title;
 
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -20,6 +19,11 @@ function make(tag, properties = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+// A name as it is to be read: what cannot be seen, or would turn the line round, has its number.
+function readable(name) {
+  return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`);
 }
 
 function clock(seconds) {
@@ -38,3 +42,5 @@ function keys(...pairs) {
 function isTyping(target) {
   return target.matches("input[type=text], select, textarea");
 }
+
+document.title = readable(about.title);

@@ -24,6 +24,7 @@ function play(item, from, to) {
     if (player.item !== item) return;
     audio.currentTime = Math.max(0, from - zero);
     audio.play().then(() => watch(item, zero, to), (error) => fail(item, error));
+    item.failure = "";
   };
   audio.onerror = () => fail(item, audio.error);
   audio.onended = stop;
@@ -52,6 +53,7 @@ function stop() {
 function fail(item, error) {
   if (player.item !== item || (error && error.name === "AbortError")) return; // another item plays now
   stop();
-  item.problem = "This browser cannot play the recording, or does not find it.";
+  item.failure = "This browser cannot play the recording, or does not find it.";
+  if (error && error.name === "NotAllowedError") item.failure = "This browser plays after a key or a click only.";
   player.onChange(item);
 }

@@ -36,8 +36,8 @@ def test_a_stretch_weighs_the_root_of_its_length(model):
     assert weights(np.array([5, 5, 5, 5, 1])).tolist() == pytest.approx([5 / 6] * 4 + [5 / 3])
     nine = np.concatenate([np.tile(np.arange(4), 9), np.arange(4, 16)])
     three = np.concatenate([np.arange(4), np.arange(4), np.arange(4), np.arange(4, 16)])
-    many = fit_classifier(["a"], Pool(*(part[nine] for part in pool)), model)
-    numbered = Pool(*(part[three] for part in pool))._replace(recording=np.repeat(np.arange(6), 4))
+    many = fit_classifier(["a"], Pool(*(part[nine] for part in pool[:5])), model)
+    numbered = Pool(*(part[three] for part in pool[:5]))._replace(recording=np.repeat(np.arange(6), 4))
     few = fit_classifier(["a"], numbered, model)
     np.testing.assert_allclose(many.mean, few.mean, rtol=1e-5, atol=1e-7)
     directions = [found.coefficients[0] / np.linalg.norm(found.coefficients) for found in (many, few)]

@@ -9,8 +9,9 @@ from trained import SR, hiss, write_sounds
 
 from edgel3_np import EdgeL3Error
 from edgel3_np.classify.labels import read_labels
-from edgel3_np.classify.tracks import MAX_TIME, Span, read_csv, read_track
+from edgel3_np.classify.tracks import Span, read_csv, read_track
 from edgel3_np.classify.windows import mark_windows
+from edgel3_np.collections.results import MAX_TIME
 
 WHOLE = (-np.inf, np.inf)
 RAVEN = "Selection\tView\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tAnnotation\n"
@@ -91,6 +92,10 @@ def test_several_sources_are_taken_together_and_answers_tell_of_their_rows_only(
         two: [Span(1, 2, "dog"), Span(0, 1, "background")],
     }
     assert labels.partial == {three}
+    (tmp_path / "none.csv").write_text("path,start,end,label,answer\n1.wav,2,3,dog,\n3.wav,0,1,dog,unsure\n")
+    with pytest.raises(EdgeL3Error, match="none.csv: expected answers of yes or no, found none"):
+        read_labels([tmp_path / "none.csv"], pytest.fail)
+    assert set(read_labels([tmp_path / "none.csv", tmp_path / "some.csv"], pytest.fail).spans) == {two}
     assert read_labels([tmp_path / "some.csv"], pytest.fail).partial == {two}
 
 
@@ -112,17 +117,18 @@ def test_no_is_sound_without_any_class_unless_another_label_names_one():
         Span(4, 5, "a", False),
         Span(4, 5, "b", None),
     ]
-    present, unsure, labelled = mark_windows(spans, np.arange(6.0), False, ["a", "b"])
+    present, unsure, contradicted, labelled = mark_windows(spans, np.arange(6.0), False, ["a", "b"])
     assert labelled.tolist() == [True, False, True, False, True, False]
     assert present[labelled].tolist() == [[False, False], [False, True], [False, False]]
-    assert unsure[labelled].tolist() == [[False, False], [False, False], [False, True]]
+    assert unsure[labelled].tolist() == [[False, False], [False, False], [False, True]] and not contradicted.any()
 
 
 def test_two_answers_that_contradict_each_other_are_none():
     spans = [Span(0, 1, "a"), Span(0, 1, "a", False), Span(2, 3, "a", None), Span(2, 3, "a")]
-    present, unsure, labelled = mark_windows(spans, np.arange(4.0), False, ["a"])
+    present, unsure, contradicted, labelled = mark_windows(spans, np.arange(4.0), False, ["a"])
     assert labelled.tolist() == [True, False, True, False]
     assert present[labelled].tolist() == [[False], [True]] and unsure[labelled].tolist() == [[True], [False]]
+    assert contradicted.ravel().tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_windows_belong_to_labels_by_a_count_of_ticks(drawn, center):
     """A tick is a twentieth of a second."""
     spans = [Span(start / 20, (start + length) / 20, label) for start, length, label in drawn]
     timestamps = 0.1 * np.arange(60)
-    present, unsure, labelled = mark_windows(spans, timestamps, center, ["a", "b"])
+    present, unsure, contradicted, labelled = mark_windows(spans, timestamps, center, ["a", "b"])
     for number in range(60):
         first = 2 * number - (10 if center else 0)
         inside, touched = set(), set()
@@ -204,5 +210,5 @@ def test_windows_belong_to_labels_by_a_count_of_ticks(drawn, center):
                 touched.add(label)
         for column, label in enumerate("ab"):
             assert present[number, column] == (label in inside)
-            assert unsure[number, column] == (label in touched - inside)
+            assert unsure[number, column] == (label in touched - inside) and not contradicted.any()
         assert labelled[number] == bool(inside)

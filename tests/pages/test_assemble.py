@@ -70,12 +70,26 @@ def test_a_link_leads_to_its_recording(name):
     assert urllib.parse.unquote_to_bytes(parsed.path) == b"/a/" + name
 
 
+def test_half_of_a_surrogate_pair_is_no_path():
+    with pytest.raises(EdgeL3Error, match="expected the path of a recording, found no path"):
+        relative_url("/a\ud800b.wav", "/b/page.html")
+
+
 def test_a_page_that_cannot_be_written(tmp_path):
     for name, message in (("p.txt", "expected a name that ends in .html"), ("no/p.html", "in an existing directory")):
         with pytest.raises(EdgeL3Error, match=message):
             check_page(tmp_path / name)
     check_page(tmp_path / "P.HTM")
+    (tmp_path / "other.html").write_text("<!doctype html>\n<html lang='en'>")
+    with pytest.raises(EdgeL3Error, match="expected nothing, or a page that edgel3_np wrote, found another file"):
+        check_page(tmp_path / "other.html")
+    os.unlink(tmp_path / "other.html")
+    write_page(str(tmp_path / "own.html"), ["page.js"], {"title": ""}, [], False)
+    check_page(tmp_path / "own.html")
+    os.unlink(tmp_path / "own.html")
     (tmp_path / "d.html").mkdir()
+    with pytest.raises(EdgeL3Error, match="expected the name of a file, found a directory"):
+        check_page(tmp_path / "d.html")
     with pytest.raises(EdgeL3Error, match="cannot be written") as caught:
         write_page(str(tmp_path / "d.html"), ["page.js"], {"title": ""}, [], False)
     assert caught.value.kind == "output"

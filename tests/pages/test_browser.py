@@ -62,6 +62,10 @@ def errors_of(browser):
     return [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
+def readable(path):
+    return path.replace("\n", "\\u{a}")
+
+
 def paths_of(archive):
     return sorted(str(path) for path in (archive / "sounds").rglob("*.wav"))
 
@@ -69,7 +73,7 @@ def paths_of(archive):
 def test_no_name_becomes_markup_and_nothing_is_fetched(browser, page, archive):
     visit(browser, page)
     shown = until(browser, "[...document.querySelectorAll('.hit .name')].map((name) => name.title)")
-    assert sorted(set(shown)) == paths_of(archive) and len(shown) == 2 * len(HOSTILE)
+    assert sorted(set(shown)) == sorted(map(readable, paths_of(archive))) and len(shown) == 2 * len(HOSTILE)
     assert browser.execute_script("return typeof hacked") == "undefined"
     assert browser.execute_script("return document.querySelectorAll('b b, i, img[src=x]').length") == 0
     assert set(browser.execute_script("return [...document.images].map((image) => image.naturalWidth)")) == {240}
@@ -128,7 +132,7 @@ def test_the_keyboard_alone_answers_and_saves_labels_that_train_reads(browser, p
     until(browser, "count.textContent === '4 of 8 answered, not saved'")
     press(browser, "s")
     name, text = downloaded(downloads)
-    until(browser, "count.textContent.startsWith('4 answers are saved')")
+    until(browser, "count.textContent.startsWith('labels.csv, with 4 answers, goes')")
     assert name == "labels.csv"
     (archive / "found" / "labels.csv").write_text(text, encoding="utf-8")
     own = (3, 'own, "label"', "yes")
@@ -150,7 +154,8 @@ def test_the_keyboard_alone_answers_and_saves_labels_that_train_reads(browser, p
     labels = read_labels([archive / "found" / "labels.csv"], pytest.fail)
     heard = {"yes": True, "no": False}
     spans = {(path, span.label, span.heard) for path, spans in labels.spans.items() for span in spans}
-    assert spans == {(row[0], row[3], heard.get(row[5])) for row in found[1:]}
+    answered = {row[0] for row in found[1:] if row[5] in heard}
+    assert spans == {(row[0], row[3], heard.get(row[5])) for row in found[1:] if row[0] in answered}
     assert labels.partial == set(labels.spans) <= set(paths_of(archive))
     assert errors_of(browser) == []
 
@@ -167,10 +172,118 @@ def test_answers_survive_a_reload_until_they_are_changed(browser, page):
     before = browser.execute_script(f"return {kept}")
     assert [answer for answer, _ in before] == ["yes", None, "no", None] and before[1][1] == "owl"
     visit(browser, page)
-    until(browser, "count.textContent === '2 of 8 answered'")
+    until(browser, "count.textContent === '2 of 8 answered, not saved'")
     assert browser.execute_script(f"return {kept}") == before
     pressed = "[...document.querySelectorAll('button[aria-pressed=true]')].map((button) => button.textContent)"
     assert browser.execute_script(f"return {pressed}") == ["yes", "no"]
+
+
+def make_page(folder, candidates):
+    """Write a page of hits in a recording of 9 s, or without one; return its path."""
+    from edgel3_np.pages.hits import Candidate, write_hits
+
+    sound = folder / "sound.wav"
+    soundfile.write(sound, tone(9, np.random.default_rng(0)), SR)
+    known = [Candidate(item[0] and str(sound), *item[1:]) for item in candidates]
+    write_hits(folder / "own.html", known, title="t", on_problem=lambda problem: None)
+    return folder / "own.html"
+
+
+def rows_of(text):
+    return [(float(row[1]), row[3], row[5]) for row in list(csv.reader(text.splitlines(keepends=True)))[1:]]
+
+
+def test_a_key_answers_the_hit_that_has_the_focus(browser, tmp_path):
+    """However it has got it: by Tab, by a click, or by typing a label."""
+    visit(browser, make_page(tmp_path, [(True, start, start + 1.0, "dog", 0.5) for start in (1, 2, 3, 4)]))
+    until(browser, "hits.length")
+    browser.execute_script("nextBox.checked = false")
+    answers = "return hits.map((hit) => hit.answer || '')"
+    browser.execute_script("hits[2].playButton.focus()")
+    press(browser, "n")
+    assert browser.execute_script(answers) == ["", "", "no", ""]
+    browser.execute_script("hits[1].field.focus()")
+    press(browser, "ENTER", "y")
+    assert browser.execute_script(answers) == ["", "yes", "no", ""]
+    browser.find_elements("css selector", "button.unsure")[3].click()
+    press(browser, " ")
+    until(browser, "player.item === hits[3]")
+    assert browser.execute_script(answers) == ["", "yes", "no", "unsure"]
+    held = (
+        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'y', repeat: true, bubbles: true }))"
+    )
+    browser.execute_script("choose(hits[0], true)")
+    for _ in range(3):
+        browser.execute_script(held)
+    assert browser.execute_script(answers) == ["", "yes", "no", "unsure"]
+    browser.execute_script(held.replace("'y'", "'j'"))
+    assert browser.execute_script("return current.number") == 2
+    assert errors_of(browser) == []
+
+
+def test_only_rows_that_train_takes_are_saved(browser, tmp_path, downloads):
+    """A hit of an unknown recording has no row, and neither has one without a name; a wrong label is refused."""
+    page = make_page(tmp_path, [(True, 1.0, 2.0), (None, 1.0, 2.0), (True, 3.0, 4.0)])
+    visit(browser, page)
+    until(browser, "hits.length")
+    browser.execute_script("nextBox.checked = false; hits[0].field.focus()")
+    press(browser, *"-x", "ENTER", "y", "s")
+    assert browser.execute_script("return count.textContent") == "A label does not begin with -."
+    assert browser.execute_script("return document.activeElement === hits[0].field")
+    browser.execute_script("hits[0].field.value = 'a\u200fb'")
+    press(browser, "ENTER", "s")
+    assert browser.execute_script("return count.textContent") == "A label has up to 100 visible letters."
+    browser.execute_script("hits[0].field.value = '  big\u00a0 dog '")
+    press(browser, "ENTER", "j", "y", "s")
+    assert browser.execute_script("return hits[1].answer || ''") == ""
+    _, text = downloaded(downloads)
+    assert rows_of(text) == [(1.0, "big dog", "yes")]
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    assert len(read_labels([tmp_path / "labels.csv"], pytest.fail).spans) == 1
+    browser.execute_script("hits[2].field.focus()")
+    press(browser, *"cat", "ENTER")
+    assert browser.execute_script("return count.textContent") == "1 of 3 answered, not saved"
+    assert errors_of(browser) == []
+
+
+def test_one_page_in_two_windows_keeps_all_answers(browser, tmp_path):
+    page = make_page(tmp_path, [(True, start, start + 1.0, "dog", 0.5) for start in (1, 2, 3, 4)])
+    visit(browser, page)
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    try:
+        visit(browser, page)
+        second = browser.current_window_handle
+        for window, number in ((first, 0), (second, 3), (first, 1)):
+            browser.switch_to.window(window)
+            browser.execute_script(f"reply(hits[{number}], 'yes', false)")
+        for window in (first, second):
+            browser.switch_to.window(window)
+            until(browser, "hits.map((hit) => hit.answer || '').join() === 'yes,yes,,yes'")
+    finally:
+        browser.switch_to.window(second)
+        browser.close()
+        browser.switch_to.window(first)
+    for broken in ('"5"', "[", '{"1": 7, "2": ["maybe", 5], "name": []}'):
+        browser.execute_script(f"localStorage.setItem(store, {json.dumps(broken)})")
+        visit(browser, page)
+        assert until(browser, "count.textContent") == "0 of 4 answered"
+        assert browser.execute_script("return hits.every((hit) => hit.field.value === 'dog')")
+    assert errors_of(browser) == []
+
+
+def test_long_names_fit_a_narrow_window(browser, tmp_path):
+    folder = tmp_path / ("w" * 200)
+    folder.mkdir()
+    page = make_page(folder, [(True, 1.0, 2.0, "W" * 100, 0.5), (None, 1.0, 2.0, "d", 0.5)])
+    size = browser.get_window_size()
+    try:
+        browser.set_window_size(500, 700)  # as narrow as the browser gets
+        visit(browser, page)
+        until(browser, "hits.length")
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.set_window_size(size["width"], size["height"])
 
 
 def test_mouse_and_order(browser, page, downloads):
@@ -254,7 +367,7 @@ def test_a_map_names_what_is_under_the_mouse_and_a_click_plays(browser, archive,
     circles = browser.find_elements("css selector", "circle:not(.ring)")
     ActionChains(browser).move_to_element(circles[-1]).perform()
     shown = until(browser, "status.textContent")
-    assert shown.startswith("<b>hits: ") and any(name in shown for name in paths_of(archive))
+    assert shown.startswith("<b>hits: ") and any(readable(name) in shown for name in paths_of(archive))
     ActionChains(browser).click().perform()
     until(browser, "player.item === chosen && audio.currentTime > 0")
     until(browser, "!player.item")
@@ -268,6 +381,23 @@ def test_a_map_names_what_is_under_the_mouse_and_a_click_plays(browser, archive,
     assert legend[0].get_attribute("aria-pressed") == "false"
     assert browser.execute_script("return document.querySelectorAll('circle:not(.off):not(.ring)').length") == 0
     assert browser.execute_script("return typeof hacked") == "undefined" and errors_of(browser) == []
+
+
+def test_points_on_each_other_are_reached_by_keys(browser, tmp_path):
+    from edgel3_np.pages.map import Point, write_map
+
+    points = [Point(f"/no/{number}.wav", "g", 0.0, np.zeros(2)) for number in range(5)]
+    write_map(tmp_path / "m.html", points, np.zeros((5, 2)), title="m", on_problem=lambda problem: None)
+    visit(browser, tmp_path / "m.html")
+    until(browser, "points.length")
+    assert browser.execute_script("return [points[0].left, points[0].top]") == [500, 350]
+    seen = set()
+    for _ in range(5):
+        press(browser, "]")
+        seen.add(status_of(browser))
+    assert len(seen) == 5 and "cannot be read" in seen.pop()
+    press(browser, "PAGE_UP", " ")
+    assert errors_of(browser) == []
 
 
 def status_of(browser):

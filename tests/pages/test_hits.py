@@ -1,12 +1,15 @@
 import base64
 import io
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
 from pages.test_assemble import data_of
 
+from edgel3_np import EdgeL3Error
+from edgel3_np.collections.clips import read_parts
 from edgel3_np.pages.hits import CONTEXT, LONGEST, Candidate, write_hits
 
 SR = 8000
@@ -91,3 +94,31 @@ def test_the_same_page_has_the_same_bytes_and_keeps_answers_of_its_own(recording
 def test_a_page_without_hits(tmp_path):
     about, items, problems = page_of(tmp_path, [])
     assert not items and not problems and about["title"] == "t"
+
+
+def test_memory_holds_one_part_and_not_the_recording(tmp_path):
+    path, sr = str(tmp_path / "long.wav"), 48000
+    with soundfile.SoundFile(path, "w", sr, 1, "PCM_16") as file:
+        for _ in range(240):
+            file.write(np.zeros(sr))
+    asked = [Candidate(path, 2.0 * number, 2.0 * number + 9, "dog", 0.5) for number in range(115)]
+    tracemalloc.start()
+    page_of(tmp_path, asked)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 8 * 12 * sr  # some arrays of one part, of which there are 115
+
+    order, whole = [], np.arange(20 * 8000, dtype=np.int32) / 2**18
+    soundfile.write(tmp_path / "short.wav", whole, 8000)
+    spans = [(9.0, 19.0), (0.0, 1.0), (0.5, 12.0), (18.0, 30.0), (25.0, 26.0), (3.0, 3.0)]
+    for number, part, rate in read_parts(str(tmp_path / "short.wav"), spans):
+        order.append(number)
+        start, end = (round(time * rate) for time in spans[number])
+        np.testing.assert_allclose(part, whole[start:end], atol=1e-4)
+    assert order == [1, 5, 2, 0, 4, 3]
+
+
+@pytest.mark.parametrize("span", [(-1.0, 1.0), (2.0, 1.0), (1e300, 1e300), (np.nan, 1.0), (0.0, np.inf)])
+def test_a_time_that_is_none_is_an_error(span, recording):
+    with pytest.raises(EdgeL3Error, match="expected a time from 0 to 1e"):
+        list(read_parts(recording, [span]))

@@ -66,6 +66,14 @@ def test_principal_components_are_those_of_the_covariance(count, dim, seed):
     assert places.shape == (count, 2) and (place(vectors)[0] == places).all()
 
 
+def test_points_hold_no_more_than_themselves(collection):
+    """A vector that is a part of an array would keep all of it in memory."""
+    files, _ = find_results([collection / "starts"])
+    for moments in (True, False):
+        points, _ = gather_points(files, moments=moments, most=5, report=pytest.fail)
+        assert all(point.vector.base is None for point in points)
+
+
 def test_umap_is_asked_for_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(EdgeL3Error, match="expected umap-learn, but it cannot be imported"):
@@ -92,4 +100,16 @@ def test_a_map_says_what_cannot_be_heard_and_how_rare_groups_are_shown(tmp_path)
     assert data["about"][0]["groups"] == ["g11", *(f"g{number:02}" for number in range(GROUPS - 1))]
     assert data["about"][0]["other"] and sum(item["shown"] is None for item in data["item"]) == 3
     assert len(problems) == GROUPS + 3 and all("problem" in item for item in data["item"])
+    assert all("cannot be read" in str(problem) for problem in problems)
     assert [item["x"] for item in sorted(data["item"], key=lambda item: item["number"])][::12] == [0, 1]
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_what_is_no_recording_is_reported_and_is_no_link(link, tmp_path):
+    names = ["/dev/zero", str(tmp_path), str(tmp_path / "gone.wav"), "/e/1.npz", "/a\ud800b.wav"]
+    points = [Point(name, "g", 0.0, np.zeros(2)) for name in names]
+    points += [Point(str(tmp_path / "gone.wav"), "g", 1e300, np.zeros(2))]
+    problems = []
+    write_map(tmp_path / "m.html", points, np.zeros((6, 2)), title="m", link=link, on_problem=problems.append)
+    items = data_of((tmp_path / "m.html").read_text(encoding="utf-8"))["item"]
+    assert len(problems) == 5 and all(item["problem"] and "url" not in item for item in items)
