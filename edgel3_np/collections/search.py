@@ -5,78 +5,20 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterable
-from numbers import Real
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import numpy as np
 
 from .._checks import check_whole
 from ..errors import EdgeL3Error, warn
-from ..model import Model, load_model
-from ..network.threads import one_blas_thread
-from ..weights.locate import is_path
-from .find import stat_file
-from .gather import (
-    EmbeddingSpace,
-    check_space,
-    describe,
-    embedding_space,
-    find_results,
-    list_paths,
-    nothing_found,
-    space_of,
-)
-from .results import open_result, read_provenance, recording_of
+from ..model import Model
+from .gather import check_space, list_paths, nothing_found
+from .index import bounds
+from .parts import list_parts
+from .query import embed_query, read_query
+from .scan import Hit, search_file
 
-APART = 1.0 - 1e-6  # seconds; windows closer than this, their length, contain some of the same sound
-
-
-class Hit(NamedTuple):
-    """A recording, or a moment of one, that is similar to the query.
-
-    Parameters
-    ----------
-    score : float
-        Rank of the hit, from -1 to 1: the cosine of the recording's mean embedding and the query's. In a search for
-        moments it equals `moment`.
-    moment : float
-        Cosine of the query's mean embedding and the most similar single embedding of the recording.
-    time : float
-        Timestamp of that single embedding, seconds.
-    path : str
-        The file of embeddings.
-    recording : str or None
-        The recording that they are of: its path when it was embedded. None if the file does not tell.
-    """
-
-    score: float
-    moment: float
-    time: float
-    path: str
-    recording: str | None = None
-
-
-class Query(NamedTuple):
-    """What is searched for.
-
-    Parameters
-    ----------
-    unit : np.ndarray [shape=(dim,), float64]
-        Mean embedding of the query, scaled to length 1 (zeros stay zeros).
-    space : EmbeddingSpace
-    source : tuple or None
-        Identity of the recording, from `_source_of`.
-    file : tuple
-        Device and inode of the query's file.
-    span : tuple of float
-        First and last timestamp of the part that is asked about, seconds.
-    """
-
-    unit: np.ndarray
-    space: EmbeddingSpace
-    source: tuple | None
-    file: tuple
-    span: tuple
+__all__ = ["Hit", "similar"]
 
 
 def similar(
@@ -87,12 +29,15 @@ def similar(
     at: float | tuple[float, float] | None = None,
     moments: bool = False,
     model: str | os.PathLike[str] | Model | None = None,
+    index: bool = True,
     on_problem: Callable[[EdgeL3Error], object] | None = None,
 ) -> list[Hit]:
     """Find the recordings of a collection that are most similar to a recording, or to a part of it.
 
     Query and recordings are represented by the means of their embeddings, and scored by the cosine of the two. A score
-    does not depend on the rest of the collection. Files are read one after the other, in parts, so memory is bounded.
+    does not depend on the rest of the collection. Files are read one after the other, in parts, so memory is bounded. A
+    directory that has an index (see `edgel3_np.index.update_index`) is searched with it, which is faster and finds the
+    same.
 
     The query's own recording (the same name, size and modification time, or the same file of embeddings) is never a
     hit. A search for moments does return moments of it, at least a second from the part that is asked about.
@@ -113,6 +58,8 @@ def similar(
         Rank moments, at least a second apart, instead of recordings.
     model : str, Path or Model, optional
         Model that embeds the query; needed if the collection's model is not installed under its name.
+    index : bool
+        Use the indexes of directories, where there are any.
     on_problem : callable, EdgeL3Error -> None, optional
         Called for each file that is skipped because it cannot be read or was not written by `edgel3_np`. By default
         each such file is an `EdgeL3Warning`.
@@ -131,7 +78,8 @@ def similar(
     Warns
     -----
     EdgeL3Warning
-        A file is skipped (see `on_problem`), or a query that is a recording is silent or shorter than a window.
+        A file is skipped (see `on_problem`), an index is stale or damaged, or a query that is a recording is silent or
+        shorter than a window.
 
     Examples
     --------
@@ -152,33 +100,46 @@ def similar(
     report = on_problem or skipped.append
     query, paths = os.fsdecode(query), list_paths(paths)
     _check_arguments(query, paths)
-    files, unreadable = find_results(paths)
-    for problem in unreadable:
-        report(problem)
-    is_result = query.lower().endswith(".npz")
-    if not files and not is_result:
-        raise nothing_found(paths, files)
-    wanted = _read_query(query, at) if is_result else _embed_query(query, at, files, model)
+    parts, remarks = list_parts(paths, index, report)
+    known = (path for part in parts for path in part.all_files())
+    wanted = read_query(query, at) if query.lower().endswith(".npz") else embed_query(query, at, known, paths, model)
+    best, searched = _search(parts, wanted, top, moments, report)
+    for text in [*remarks, *map(str, skipped)]:
+        warn(text)
+    if not searched:
+        raise nothing_found(paths, [path for part in parts for path in part.files])
+    return best
+
+
+def _search(parts, wanted, top, moments, report):
+    """Return the best hits, and how many files were searched: all that are in an index, and all that could be read."""
+    best: list[Hit] = []
     searched = 0
 
-    def hits():
-        nonlocal searched
-        for path in files:
-            try:
-                space, found = _search_file(path, wanted, top, moments)
-            except EdgeL3Error as error:
-                report(error)
-                continue
-            check_space(space, wanted.space, path)
-            searched += 1
-            yield from found
+    def take(path):
+        try:
+            space, found = search_file(path, wanted, top, moments)
+        except EdgeL3Error as error:
+            report(error)
+            return 0
+        check_space(space, wanted.space, path)
+        best[:] = heapq.nsmallest(top, [*best, *found], key=lambda hit: (-hit.score, hit.path, hit.time))
+        return 1
 
-    best = heapq.nsmallest(top, hits(), key=lambda hit: (-hit.score, hit.path, hit.time))
-    for problem in skipped:
-        warn(str(problem))
-    if not searched:
-        raise nothing_found(paths, files)
-    return best
+    for path in (path for part in parts for path in part.files):
+        searched += take(path)
+    limits, places = [np.zeros(0)], []
+    for part in (part for part in parts if part.index and len(part.numbers)):
+        check_space(part.index.space, wanted.space, part.path_of(0))
+        limits.append(bounds(part.index, wanted.unit, moments)[part.numbers])
+        places.append(part)
+    limits, firsts = np.concatenate(limits), np.cumsum([0, *(len(part.numbers) for part in places)])
+    for number in np.argsort(-limits, kind="stable"):
+        if len(best) == top and limits[number] < best[-1].score:
+            break
+        place = int(np.searchsorted(firsts, number, "right")) - 1
+        take(places[place].path_of(number - firsts[place]))
+    return best, searched + len(limits)
 
 
 def _check_arguments(query, paths):
@@ -192,109 +153,3 @@ def _check_arguments(query, paths):
             raise EdgeL3Error(f"{path}: {what}; found nothing of that name")
         if not os.path.isdir(path) and not path.lower().endswith(".npz"):
             raise EdgeL3Error(f"{path}: {what}; found another file (the query comes first)")
-
-
-def _search_file(path, query, top, moments):
-    """Return the `EmbeddingSpace` of a file, and its hits: none unless that is the query's space."""
-    with open_result(path) as result, one_blas_thread():
-        space = embedding_space(result.provenance, path, result.dim)
-        return space, list(_hits(path, result, query, top, moments)) if space == query.space else []
-
-
-def _hits(path, result, query, top, moments):
-    """Yield the hits in one file: the recording, or its best moments."""
-    own = query.source is not None and query.source == _source_of(result.provenance)
-    own = own or result.file == query.file
-    cosines, total = [], np.zeros(result.dim)
-    for batch in result.embedding:
-        batch = batch.astype(np.float64)  # (b, dim)
-        lengths = np.sqrt(np.einsum("ij,ij->i", batch, batch))
-        cosines.append(batch @ query.unit / np.where(lengths > 0, lengths, 1.0))
-        total += batch.sum(axis=0)
-    cosines, times, recording = np.concatenate(cosines), result.timestamps(), recording_of(result.provenance)
-    if not moments:
-        best = int(cosines.argmax())
-        score = float(total @ query.unit / (np.linalg.norm(total) or 1.0))
-        if not own:
-            yield Hit(score, float(cosines[best]), float(times[best]), path, recording)
-        return
-    left = cosines.copy()  # -inf where a moment is taken or excluded
-    if own:
-        left[(times > query.span[0] - APART) & (times < query.span[1] + APART)] = -np.inf
-    for _ in range(top):
-        best = int(left.argmax())
-        if left[best] == -np.inf:
-            return
-        yield Hit(float(cosines[best]), float(cosines[best]), float(times[best]), path, recording)
-        left[np.abs(times - times[best]) < APART] = -np.inf
-
-
-def _read_query(path, at):
-    """Return the `Query` for a file of embeddings."""
-    with open_result(path) as result:
-        embedding, timestamps = np.concatenate(list(result.embedding)), result.timestamps()
-        space = embedding_space(result.provenance, path, result.dim)
-        unit, span = _mean_of(embedding, timestamps, at, path)
-        return Query(unit, space, _source_of(result.provenance), result.file, span)
-
-
-def _embed_query(path, at, files, model):
-    """Return the `Query` for a recording, embedded like the first of the files that can be read."""
-    for number, first in enumerate(files, 1):
-        provenance = read_provenance(first) or {}
-        try:
-            space = embedding_space(provenance, first)
-            break
-        except EdgeL3Error:
-            if number == len(files):  # none is left
-                raise
-    name = provenance.get("model") if model is None else model
-    try:
-        if model is None and is_path(name):  # an untrusted file does not decide which file is opened
-            raise EdgeL3Error("expected a model's name, found a path")
-        loaded = name if isinstance(name, Model) else load_model(name, space.dim)
-    except EdgeL3Error as error:
-        what = f"cannot embed the query like this file, with {name!r}: {error}"
-        raise EdgeL3Error(f"{first}: {what}; or name the model that made it") from error
-    here = space_of(loaded)
-    if space != here:
-        raise EdgeL3Error(
-            f"{first}: expected embeddings from the {loaded.name} at hand ({describe(here)}), found {describe(space)}; "
-            "embed the collection again, or name the model that made it"
-        )
-    options = provenance["options"]
-    embedding, timestamps = loaded.embed(path, hop_size=options.get("hop_size"), center=options.get("center"))
-    unit, span = _mean_of(embedding, timestamps, at, path)
-    info = stat_file(path)
-    source = os.path.basename(path), info.st_size, info.st_mtime_ns
-    return Query(unit, space, source, (info.st_dev, info.st_ino), span)
-
-
-def _mean_of(embedding, timestamps, at, path):
-    """Return the mean of the embeddings that `at` asks about, scaled to length 1, and their first and last timestamp.
-
-    The span is infinite if `at` is None.
-    """
-    span, chosen = (-np.inf, np.inf), slice(None)
-    if at is not None:
-        ends = at if isinstance(at, (tuple, list)) else (at, at)
-        if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends) or ends[0] > ends[1]:
-            raise EdgeL3Error(f"at: expected a time in seconds, or the first and the last, found {at!r}")
-        chosen = np.flatnonzero((timestamps >= ends[0]) & (timestamps <= ends[1]))
-        if not len(chosen):
-            chosen = np.abs(timestamps - (ends[0] + ends[1]) / 2).argmin()[np.newaxis]
-        span = float(timestamps[chosen[0]]), float(timestamps[chosen[-1]])
-        if span[1] < ends[0] - APART or span[0] > ends[1] + APART:
-            found = f"found {at!r}, and windows from {timestamps[0]:g} to {timestamps[-1]:g} s"
-            raise EdgeL3Error(f"at: expected a time within {path}, {found}")
-    mean = embedding[chosen].mean(axis=0, dtype=np.float64)
-    with one_blas_thread():
-        return mean / (np.linalg.norm(mean) or 1.0), span
-
-
-def _source_of(provenance):
-    """Return which recording embeddings are from, as name, size and modification time; None if unknown."""
-    source = provenance.get("input")
-    if not isinstance(source, dict) or not isinstance(source.get("name"), str):
-        return None
-    return os.path.basename(source["name"]), source.get("bytes"), source.get("mtime_ns")

@@ -10,7 +10,8 @@ from ..collections.embed import find_jobs, reports
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
-from .ending import NO_INPUTS, finish, tell, wrong_usage
+from .ending import FAILED, NO_INPUTS, OK, finish, tell, wrong_usage
+from .index import index_directory
 from .options import add_embedding_options, make_parser
 from .runs import add_report_options, add_run_options, code_of, follow, nothing_to_do, open_manifest, print_report
 
@@ -49,12 +50,16 @@ def _run_embed(arguments, program):
         parser.error("expected at least one INPUT: an audio file, or a directory of audio files")
     if "-" in options.inputs and not os.path.lexists("-"):
         parser.error("expected files and directories, found - (standard input): write it to a file, or use `listen -`")
+    if options.index and options.output_dir is None:
+        parser.error("--index: expected -o DIR with it, found none")
     with wrong_usage():
         count, jobs, problems = _find_jobs(options)
         manifest = open_manifest(options)
     with manifest as lines:
         if count or problems:
-            return embed_collection(options, count + len(problems), jobs, problems, lines)
+            code = embed_collection(options, count + len(problems), jobs, problems, lines)
+            failed = index_directory(PROGRAM, options.output_dir, options.quiet) if options.index else 0
+            return FAILED if failed and code == OK else code
     tell(PROGRAM, nothing_to_do(options))
     return NO_INPUTS
 
@@ -151,6 +156,7 @@ def _add_files(add):
 def _add_collections(add):
     add_run_options(add)
     add_report_options(add)
+    add("--index", action="store_true", help="at the end, bring the index of DIR up to date: see `edgel3-np index`")
 
 
 def _add_model_names(parser):

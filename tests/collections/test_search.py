@@ -10,9 +10,11 @@ from factory import random_weights
 
 import edgel3_np
 from edgel3_np._version import CONTRACT
-from edgel3_np.collections import search
+from edgel3_np.collections import query as queries
+from edgel3_np.collections import scan, search
+from edgel3_np.collections.gather import EmbeddingSpace, describe, embedding_space
 from edgel3_np.collections.results import open_result, save_embedding
-from edgel3_np.collections.search import EmbeddingSpace, Hit, describe, embedding_space, similar
+from edgel3_np.collections.search import Hit, similar
 from edgel3_np.network import threads
 from edgel3_np.weights.format import save_weights
 
@@ -265,7 +267,7 @@ def test_errors_that_no_file_causes_are_raised(collection, tmp_path, monkeypatch
     def fail(*_):
         raise error("oh")
 
-    monkeypatch.setattr(search, "_hits", fail)
+    monkeypatch.setattr(scan, "_hits", fail)
     with pytest.raises(error, match="oh"):
         similar(list(collection)[0], tmp_path / "c", on_problem=lambda problem: pytest.fail(str(problem)))
 
@@ -300,8 +302,8 @@ def test_products_run_on_one_blas_thread(collection, tmp_path, monkeypatch, mome
                 seen.append(control[0]())
             return getattr(ufunc, method)(*(np.asarray(each) for each in inputs), **options)
 
-    real = search._read_query
-    monkeypatch.setattr(search, "_read_query", lambda *given: watch(real(*given)))
+    real = search.read_query
+    monkeypatch.setattr(search, "read_query", lambda *given: watch(real(*given)))
 
     def watch(query):
         return query._replace(unit=query.unit.view(Watched))
@@ -350,6 +352,6 @@ def test_true_is_no_contract():
 
 def test_means_are_computed_with_one_blas_thread(tmp_path, monkeypatch):
     inside, norm = [], np.linalg.norm
-    monkeypatch.setattr(search.np.linalg, "norm", lambda x: inside.append(len(threads._inside)) or norm(x))
-    search._mean_of(np.ones((2, DIM), np.float32), np.arange(2.0), None, "a")
+    monkeypatch.setattr(queries.np.linalg, "norm", lambda x: inside.append(len(threads._inside)) or norm(x))
+    queries._mean_of(np.ones((2, DIM), np.float32), np.arange(2.0), None, "a")
     assert inside == [1]
