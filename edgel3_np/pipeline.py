@@ -114,7 +114,11 @@ def windows_of(network, blocks, sr, framing, stats):
 def embed_windows(network, batch, work, hop, apply=map):
     """Embed windows that lie `hop` samples apart: (b, window) -> (b, dim)."""
     log_mel = log_mel_spectrogram(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
-    embedding = forward(work, log_mel, apply)
+    return check_finite(forward(work, log_mel, apply))
+
+
+def check_finite(embedding):
+    """Return embeddings, or raise `EdgeL3Error` if they are not finite."""
     if not np.isfinite(embedding).all():
         raise EdgeL3Error("model: expected finite embeddings, found overflow: the weights look corrupt or untrained")
     return embedding

@@ -2,8 +2,11 @@
 
 import os
 from contextlib import contextmanager, suppress
+from typing import BinaryIO, NamedTuple
 
 from ..errors import EdgeL3Error
+
+SYNCS = 8  # files that wait for the disk at once: it writes them together
 
 
 @contextmanager
@@ -23,26 +26,98 @@ def atomic(path):
     file : binary file
         Temporary, in the same directory.
     """
+    new = _new_file(path)
+    try:
+        with new.file:
+            yield new.file
+            new.file.flush()
+            os.fsync(new.file.fileno())
+            _give_name(new)
+    except BaseException:
+        _remove_trace(new)
+        raise
+    _sync_directory(os.path.dirname(new.path))
+
+
+def write_together(contents):
+    """Write small files, each as `atomic` does, and wait once until all of them are on the disk.
+
+    Parameters
+    ----------
+    contents : dict of str to bytes
+        By absolute path, in existing directories.
+
+    Returns
+    -------
+    failures : dict of str to OSError
+        Of files that cannot be written.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # here: its import is slow
+
+    failures, written = {}, []
+
+    def attempt(path, step, *given):
+        try:
+            return path not in failures and step(*given)
+        except OSError as error:
+            failures[path] = error
+
+    def fill(path, content):
+        new = _new_file(path)
+        written.append(new)
+        new.file.write(content)
+        new.file.flush()
+
+    try:
+        for path, content in contents.items():
+            attempt(path, fill, path, content)
+        with ThreadPoolExecutor(SYNCS) as pool:
+            synced = [(new, pool.submit(os.fsync, new.file.fileno())) for new in written]
+        for new, future in synced:
+            attempt(new.path, future.result)
+            attempt(new.path, _give_name, new)
+        for directory in {os.path.dirname(new.path) for new in written}:
+            _sync_directory(directory)
+    finally:
+        for new in written:
+            new.file.close()
+            _remove_trace(new)
+    return failures
+
+
+class _New(NamedTuple):
+    """A file that is being written: `path` is its name in the end, `temporary` one until then, if it needs one."""
+
+    path: str
+    temporary: str
+    file: BinaryIO
+    nameless: bool
+
+
+def _new_file(path):
     path = os.path.abspath(path)
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name[:80]}.{os.urandom(8).hex()}.part")
     nameless = _open_nameless(directory)
-    file = nameless or open(temporary, "xb")  # noqa: SIM115 closed below; only its owner could read one of tempfile's
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            is_there = nameless and _link(file, path)
-            if nameless and not is_there:
-                _link(file, temporary)
-        if not is_there:
-            os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    with suppress(OSError), _directory(directory) as descriptor:  # some systems cannot sync a directory
+    file = nameless or open(temporary, "xb")  # noqa: SIM115 only its owner could read one of tempfile's
+    return _New(path, temporary, file, nameless is not None)
+
+
+def _give_name(new):
+    is_there = new.nameless and _link(new.file, new.path)
+    if new.nameless and not is_there:
+        _link(new.file, new.temporary)
+    if not is_there:
+        os.replace(new.temporary, new.path)
+
+
+def _remove_trace(new):
+    with suppress(FileNotFoundError):
+        os.unlink(new.temporary)
+
+
+def _sync_directory(path):
+    with suppress(OSError), _directory(path) as descriptor:  # some systems cannot sync a directory
         os.fsync(descriptor)
 
 

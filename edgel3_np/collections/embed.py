@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Callable
 
 from .._checks import check_whole
@@ -14,9 +15,10 @@ from ..network.threads import check_threads
 from ..pipeline import framing_for
 from ..weights.locate import is_path
 from ..weights.registry import DEFAULT
-from .executors import MAX_PROCESSES, run_in_processes, run_jobs
+from .bundles import MOST, bundles, embed_bundle
+from .executors import MAX_PROCESSES, jobs_of, run_in_processes, run_jobs
 from .find import find_files, in_shard, name_outputs, output_names
-from .jobs import Job, Report, embed_file, failed
+from .jobs import Job, Report, failed
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def embed_files(
     jobs : int > 0
         Without an executor: number of worker processes.
     pending : int > 0
-        Jobs submitted to an executor at a time, at most. Choose at least its number of workers, better twice that.
+        Jobs submitted to an executor at a time, at most. Choose at least its number of workers, better twice that. For
+        many short recordings choose 64 times as many or more: then up to 32 of them go to a worker together.
     threads : int > 0, optional
         Threads per recording; by default one with an executor or several jobs, otherwise one per core.
     resume : bool
@@ -178,8 +181,8 @@ def iter_files(
     """
     check_executor(executor, jobs, pending)
     threads = 1 if threads is None and (executor is not None or jobs > 1) else threads
-    _, work, problems = find_jobs(inputs, output_dir, threads=threads, **options)
-    return reports(work, problems, executor, jobs, pending, on_report)
+    count, work, problems = find_jobs(inputs, output_dir, threads=threads, **options)
+    return reports(work, problems, executor, jobs, pending, on_report, count=count)
 
 
 def check_executor(executor, jobs, pending):
@@ -271,7 +274,7 @@ def _check_shard(shard):
     return check_whole("shard", shard[0], 1, parts), parts
 
 
-def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, function=embed_file):
+def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, function=None, count=None):
     """Run jobs and yield their reports, after those in `problems`.
 
     Parameters
@@ -282,25 +285,32 @@ def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, f
         Likewise.
     executor, jobs, pending, on_report
         As for `embed_files`.
-    function : callable, Job -> Report
-        Does a job; it must be picklable.
+    function : callable, Job -> Report, optional
+        Does a job; it must be picklable. By default recordings are embedded, short ones together.
+    count : int, optional
+        Number of jobs, if it is known: a few are not bundled, so that each process has some.
 
     Yields
     ------
     report : Report
     """
 
+    most = MOST if count is None else min(MOST, -(-count // (4 * jobs)))
+    if executor is not None:
+        most = min(MOST, max(1, pending // 64))
+    items, do = (bundles(work, most), embed_bundle) if function is None else (work, function)
+
     def everything():
         yield from problems
         if executor is not None:
-            yield from run_jobs(work, executor, pending, function)
-            for job in work:  # left over: the executor broke
+            yield from run_jobs(items, executor, pending, do)
+            for job in chain.from_iterable(map(jobs_of, items)):  # left over: the executor broke
                 reason = f"{job.input}: not started: the executor accepts no more jobs; run again"
                 yield failed(job, "worker", reason)
         elif jobs == 1:
-            yield from map(function, work)
+            yield from chain.from_iterable(map(do, items)) if function is None else map(function, items)
         else:
-            yield from run_in_processes(work, jobs, function)
+            yield from run_in_processes(items, jobs, do, max(1, most))
 
     with closing(everything()) as generator:
         for report in generator:

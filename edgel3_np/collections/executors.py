@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -20,42 +21,58 @@ def run_jobs(jobs, executor, pending, function=embed_file):
 
     Parameters
     ----------
-    jobs : iterable of Job
+    jobs : iterable of (Job or list of Job)
+        A list of jobs, which go together, is submitted as one.
     executor : concurrent.futures.Executor
     pending : int > 0
-        Jobs submitted and not finished, at most.
-    function : callable, Job -> Report
+        Jobs submitted and not finished, at most; but one list of jobs always.
+    function : callable, Job -> Report, or list of Job -> list of Report
 
     Yields
     ------
     report : Report
-        In the order in which jobs end. A job whose worker dies or cannot be reached fails with the kind `worker`. Once
-        the executor accepts no more jobs, the generator ends and the remaining jobs are left in `jobs`.
+        In the order in which jobs end. A job whose worker dies or cannot be reached fails with the kind `worker`; jobs
+        that were lost together are tried again, each alone. Once the executor accepts no more jobs, the generator ends
+        and the remaining jobs are left in `jobs`.
     """
     from concurrent.futures import FIRST_COMPLETED, wait
 
-    jobs, running, accepting = iter(jobs), {}, True
+    jobs, again, running, accepting = iter(jobs), deque(), {}, True
     try:
         while True:
-            for job in islice(jobs, max(0, pending - len(running)) if accepting else 0):
+            while accepting and sum(len(jobs_of(item)) for item in running.values()) < pending:
+                again.extend(islice(jobs, not again))
+                if not again:
+                    break
+                item = again.popleft()
                 try:
-                    running[executor.submit(function, job)] = job
+                    running[executor.submit(function, item)] = item
                 except Exception as error:  # the executor is broken or shut down
                     accepting = False
-                    yield _lost_worker(job, error)
-                    break
+                    again.appendleft(item)
+                    yield from _lost_workers(again, error)
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job = running.pop(future)
-                try:
-                    report = future.result()
-                except Exception as error:
-                    report = _lost_worker(job, error)
-                yield report
+                item, error = running.pop(future), future.exception()
+                if error is None:
+                    yield from jobs_of(future.result())
+                elif isinstance(item, list) and accepting:
+                    again.extend(item)
+                else:
+                    yield from _lost_workers([item], error)
     finally:
         for future in running:
             future.cancel()
+
+
+def jobs_of(item):
+    """Return what is submitted as one, a job or a list of jobs, as a list."""
+    return item if isinstance(item, list) else [item]
+
+
+def _lost_workers(items, error):
+    return [_lost_worker(job, error) for item in items for job in jobs_of(item)]
 
 
 def _lost_worker(job, error):
@@ -63,45 +80,59 @@ def _lost_worker(job, error):
     return failed(job, "worker", reason)
 
 
-def run_in_processes(jobs, count, function=None):
+def run_in_processes(jobs, count, function=None, size=1):
     """Run jobs in `count` worker processes.
 
     When a process dies, all jobs that were submitted to its pool are lost, and any of them may be the cause. Each of
-    these suspects runs again, alone in a process of its own; then the remaining jobs continue in a new pool.
+    these suspects runs again, alone in a process of its own (jobs that go together, as before, and if that process
+    dies, one by one); then the remaining jobs continue in a new pool.
 
     Parameters
     ----------
-    jobs : iterable of Job
+    jobs : iterable of (Job or list of Job)
     count : int > 0
-    function : callable, Job -> Report, optional
+    function : callable, as for `run_jobs`, optional
         By default `embed_file`.
+    size : int > 0
+        Jobs that go together, at most.
 
     Yields
     ------
     report : Report
         In the order in which jobs end. A job fails with the kind `worker` if its process dies while it runs alone.
     """
-    jobs, submitted, work = iter(jobs), {}, partial(embed_file_in_worker, function=function)
-
-    def remember():
-        for job in jobs:
-            submitted[job.input] = job
-            yield job
-
+    jobs, work = iter(jobs), partial(embed_file_in_worker, function=function)
     while True:
-        suspects = []
+        submitted = {}  # what was submitted, by the input of each of its jobs that is not done
+
+        def remember(submitted=submitted):
+            for item in jobs:
+                submitted.update((job.input, item) for job in jobs_of(item))
+                yield item
+
         with process_pool(count) as pool:
-            for report in run_jobs(remember(), pool, 2 * count, work):
-                job = submitted.pop(report.input)
-                if report.kind == "worker":
-                    suspects.append(job)
-                else:
+            for report in run_jobs(remember(), pool, 2 * count * size, work):
+                if report.kind != "worker":
+                    del submitted[report.input]
                     yield report
-        for job in suspects:
-            with process_pool(1) as pool:
-                yield from run_jobs([job], pool, 1, work)
+        suspects = list({id(item): item for item in submitted.values()}.values())
+        for item in suspects:
+            yield from _run_alone(item, work)
         if not suspects:
             return
+
+
+def _run_alone(item, work):
+    """Yield the reports of what may have killed its process: a job, or jobs that go together."""
+    with process_pool(1) as pool:
+        found = list(run_jobs([item], pool, 1, work))
+    lost = {report.input for report in found if report.kind == "worker"}
+    if not isinstance(item, list):
+        lost = set()
+    yield from (report for report in found if report.input not in lost)
+    for job in jobs_of(item):
+        if job.input in lost:
+            yield from _run_alone(job, work)
 
 
 @contextmanager

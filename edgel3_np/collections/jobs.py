@@ -8,8 +8,9 @@ from contextlib import closing
 from typing import NamedTuple
 
 from .._version import __version__
+from ..audio.framing import Framing
 from ..errors import EdgeL3Error
-from ..model import cached_model
+from ..model import Model, cached_model
 from ..pipeline import SignalStats, embedding_batches, framing_for
 from .find import make_directories, stat_file
 from .results import fingerprint, read_provenance, save_embedding
@@ -121,16 +122,20 @@ def embed_file(job):
 def guarded(work, job):
     """Return the report of `work(job)`, with the seconds that it took. Every `Exception` is the report of a failure."""
     start = time.perf_counter()
+    return attempt(job, work, job)._replace(elapsed=time.perf_counter() - start)
+
+
+def attempt(job, work, *given):
+    """Return `work(*given)`, or the report that the job has failed."""
     try:
-        report = work(job)
+        return work(*given)
     except EdgeL3Error as error:
         text = str(error)
-        report = failed(job, error.kind, text if job.input in text else f"{job.input}: {text}")
+        return failed(job, error.kind, text if job.input in text else f"{job.input}: {text}")
     except OSError as error:  # errors of reading the recording are EdgeL3Error
-        report = failed(job, "output", f"{job.output}: cannot be written: {error.strerror or error}")
+        return failed(job, "output", f"{job.output}: cannot be written: {error.strerror or error}")
     except Exception as error:
-        report = failed(job, "unexpected", f"{job.input}: {type(error).__name__}: {error}")
-    return report._replace(elapsed=time.perf_counter() - start)
+        return failed(job, "unexpected", f"{job.input}: {type(error).__name__}: {error}")
 
 
 def failed(job, kind, reason):
@@ -138,7 +143,32 @@ def failed(job, kind, reason):
     return Report(job.input, job.output, "failed", kind, reason, incomplete=kind == "incomplete")
 
 
+class Started(NamedTuple):
+    """A job whose recording is about to be read."""
+
+    job: Job
+    model: Model
+    framing: Framing
+    stats: SignalStats
+    state: dict  # of the recording, before it is read: see `state_of`
+    provenance: dict  # of the output
+
+
 def _embed_file(job):
+    started = start_job(job)
+    if isinstance(started, Report):
+        return started
+    stats, framing = started.stats, started.framing
+
+    def batches():
+        yield from checked_batches(job, started.model, framing, started.state, stats)
+        add_remarks(started)
+
+    return report_of(started, save_embedding(job.output, batches(), framing.timestamps, started.provenance))
+
+
+def start_job(job):
+    """Prepare a job: return a `Started`, or the report that its output is there already."""
     model = load_model_of(job)
     state = state_of(job.input)
     made_from = {**fingerprint(model, job.hop_size, job.center), "input": {"name": job.name, **state}}
@@ -152,19 +182,25 @@ def _embed_file(job):
         incomplete = before.get("incomplete") is True
         return Report(job.input, job.output, "skipped", remarks=remarks, incomplete=incomplete)
     make_directories(os.path.dirname(job.output), job.root)
-    framing, stats, remarks = framing_for(model.network, job.hop_size, job.center), SignalStats(), []
-
-    def batches():
-        yield from checked_batches(job, model, framing, state, stats)
-        remarks.extend(stats.remarks(framing.window))
-        if remarks:
-            provenance.update(remarks=remarks, incomplete=bool(stats.missing))
-
+    framing = framing_for(model.network, job.hop_size, job.center)
     provenance = {"model": model.name, "version": __version__, **made_from}
     provenance["input"] = {**made_from["input"], "root": job.source}
-    count = save_embedding(job.output, batches(), framing.timestamps, provenance)
-    report = Report(job.input, job.output, "done", remarks=tuple(remarks), windows=count)
-    return report._replace(seconds=stats.samples / framing.window, incomplete=bool(stats.missing))
+    return Started(job, model, framing, SignalStats(), state, provenance)
+
+
+def add_remarks(started):
+    """Write into the provenance what is unusual about the recording, which has been read."""
+    remarks = started.stats.remarks(started.framing.window)
+    if remarks:
+        started.provenance.update(remarks=remarks, incomplete=bool(started.stats.missing))
+
+
+def report_of(started, count):
+    """Return the report of a job that is done, with so many embeddings."""
+    job, stats = started.job, started.stats
+    remarks = tuple(started.provenance.get("remarks", ()))
+    report = Report(job.input, job.output, "done", remarks=remarks, windows=count)
+    return report._replace(seconds=stats.samples / started.framing.window, incomplete=bool(stats.missing))
 
 
 def checked_batches(job, model, framing, state, stats):
@@ -185,6 +221,11 @@ def checked_batches(job, model, framing, state, stats):
     """
     with closing(embedding_batches(model.network, job.input, None, framing, job.threads, stats)) as embeddings:
         yield from embeddings
+    check_recording(job, framing, state, stats)
+
+
+def check_recording(job, framing, state, stats):
+    """Raise `EdgeL3Error` if a recording that was read has changed meanwhile, has no sample, or is refused."""
     if state_of(job.input) != state:
         raise EdgeL3Error(f"{job.input}: the file changed while it was read; run again", kind="changed")
     stats.remarks(framing.window)  # raises if there was no sample

@@ -80,17 +80,34 @@ def save_embedding(path, batches, timestamps, provenance):
         spool.seek(0)
         step = max(1, CHUNK_FLOATS // dim)
         starts = range(0, count, step)
-        text = json.dumps(provenance, sort_keys=True).encode()  # ASCII: other letters, and bytes of names, are escaped
         embedding = (np.frombuffer(spool.read(4 * dim * step), "<f4") for _ in starts)
         seconds = (timestamps(min(step, count - start), start) for start in starts)
-        arrays = {
-            "embedding": ("<f4", (count, dim), embedding),
-            "timestamps": ("<f8", (count,), seconds),
-            "provenance": (f"|S{len(text)}", (), [np.array(text)]),
-        }
         with atomic(path) as file:
-            write_parts(file, arrays)
+            write_parts(file, _arrays((count, dim), embedding, seconds, provenance))
     return count
+
+
+def _arrays(shape, embedding, seconds, provenance):
+    text = json.dumps(provenance, sort_keys=True).encode()  # ASCII: other letters, and bytes of names, are escaped
+    return {
+        "embedding": ("<f4", shape, embedding),
+        "timestamps": ("<f8", shape[:1], seconds),
+        "provenance": (f"|S{len(text)}", (), [np.array(text)]),
+    }
+
+
+def result_bytes(embedding, timestamps, provenance):
+    """Return the bytes of the file that `save_embedding` would write.
+
+    Parameters
+    ----------
+    embedding : np.ndarray [shape=(t, dim), float32]
+    timestamps : np.ndarray [shape=(t,), float64]
+    provenance : dict
+    """
+    content = io.BytesIO()
+    write_parts(content, _arrays(embedding.shape, [embedding], [timestamps], provenance))
+    return content.getvalue()
 
 
 def write_parts(file, arrays):

@@ -101,7 +101,7 @@ def embed_collection(options, count, jobs, problems, manifest=None):
     code : int
         0: every file is embedded; 1: some fail; 255: all are passed over.
     """
-    work = reports(jobs, problems, jobs=options.jobs)
+    work = reports(jobs, problems, jobs=options.jobs, count=count)
     totals = follow(work, count, options, lambda report, say: print_report(report, options, manifest, say))
     if not options.quiet or totals.kinds:
         tell(PROGRAM, str(totals))

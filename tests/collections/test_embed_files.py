@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from edgel3_np import EdgeL3Error, EdgeL3Warning, embed_files, iter_files
-from edgel3_np.collections import jobs, results
+from edgel3_np.collections import bundles, jobs, results
 from edgel3_np.collections.results import read_provenance
 
 
@@ -211,22 +211,22 @@ def test_one_bad_recording_is_reported_and_the_others_are_embedded(sounds, tmp_p
 
 @pytest.mark.parametrize("change", ["grows", "vanishes", "is replaced"])
 def test_a_recording_that_changes_while_it_is_read(sounds, tmp_path, small_npz, monkeypatch, change):
-    path, real = sounds / "0.wav", jobs.embedding_batches
+    path, real, calls = sounds / "0.wav", bundles.log_mel_spectrogram, []
 
-    def meddle(network, audio, *arguments):
-        for number, batch in enumerate(real(network, audio, *arguments)):
-            if audio == str(path) and number == 0:
-                if change == "grows":
-                    with open(path, "ab") as file:
-                        file.write(bytes(1000))
-                elif change == "vanishes":
-                    path.unlink()
-                else:
-                    os.replace(sounds / "2.wav", path)
-                    os.utime(path)
-            yield batch
+    def meddle(*given):
+        calls.append(given)
+        if len(calls) == 1:  # of the first recording
+            if change == "grows":
+                with open(path, "ab") as file:
+                    file.write(bytes(1000))
+            elif change == "vanishes":
+                path.unlink()
+            else:
+                os.replace(sounds / "2.wav", path)
+                os.utime(path)
+        return real(*given)
 
-    monkeypatch.setattr(jobs, "embedding_batches", meddle)
+    monkeypatch.setattr(bundles, "log_mel_spectrogram", meddle)
     report = run(sounds, tmp_path / "out", small_npz)["0.wav"]
     assert (report.status, report.kind) == ("failed", "unreadable" if change == "vanishes" else "changed")
     assert not os.path.exists(report.output)
@@ -239,7 +239,7 @@ def test_remarks_are_part_of_the_report(sounds, tmp_path, small_npz):
 
 
 def test_a_bug_in_the_package_is_reported_too(sounds, tmp_path, small_npz, monkeypatch):
-    monkeypatch.setattr(jobs, "embedding_batches", lambda *_: 1 / 0)
+    monkeypatch.setattr(bundles, "log_mel_spectrogram", lambda *_: 1 / 0)
     report = run(sounds, tmp_path / "out", small_npz)["0.wav"]
     assert report.kind == "unexpected" and "ZeroDivisionError" in report.reason
 
