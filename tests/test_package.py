@@ -21,7 +21,7 @@ ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 __future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fcntl
 fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt multiprocessing numbers os
-pathlib platform pstats queue re shlex signal stat statistics struct subprocess sys tempfile textwrap threading time
+pathlib platform pstats queue re shlex shutil signal stat statistics struct subprocess sys tempfile textwrap threading time
 types typing unicodedata warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}

@@ -24,7 +24,7 @@ if __name__ == "__main__":
             with contextlib.redirect_stdout(out):
                 exec(compile(code, f"block {number}: {code[:200]!r}", "exec"), namespace)
         elif kind == "csv":
-            open("labels.csv", "w").write(code)
+            open("page-labels.csv", "w").write(code)
         else:
             for command in json.loads(code):
                 out.write(subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout)

@@ -144,7 +144,7 @@ class Classifier:
         """
         found = getattr(embedding, "embedding", None)
         if not isinstance(found, np.ndarray):
-            what = f"expected an Embedding, as embed() returns it, found {type(embedding).__name__}"
+            what = f"expected all that embed() returns (embedding and timestamps), found {type(embedding).__name__}"
             raise EdgeL3Error(f"predict: {what}")
         if found.ndim != 2 or found.shape[1] != self.dim:
             what = f"expected embeddings of shape (t, {self.dim}), from {self.model_name}, found {found.shape}"
@@ -203,9 +203,14 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     ...     load_classifier("nothing.npz")
     ... except EdgeL3Error as error:
     ...     print(error)
-    nothing.npz: cannot be read: No such file or directory
+    nothing.npz: cannot be read: No such file or directory; expected a classifier that `edgel3-np train` wrote
     """
-    return parse_classifier(read_file(find_classifier(path), MAX_FILE_BYTES), os.fsdecode(path))
+    try:
+        return parse_classifier(read_file(find_classifier(path), MAX_FILE_BYTES), os.fsdecode(path))
+    except EdgeL3Error as error:
+        if "classifier" in str(error).replace(os.fsdecode(path), ""):
+            raise
+        raise EdgeL3Error(f"{error}; expected a classifier that `edgel3-np train` wrote", error.kind) from error
 
 
 def find_classifier(path):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
+from .._checks import check_seconds
 from ..collections.atomic import atomic
 from ..collections.embed import check_executor, find_jobs, reports
 from ..collections.summary import Summary
@@ -13,7 +14,7 @@ from ..errors import EdgeL3Error
 from ..model import load_model
 from ..weights.locate import is_path
 from .classifier import find_classifier, load_classifier
-from .events import check_length, check_threshold
+from .events import WINDOW, check_length, check_threshold
 from .jobs import DetectJob, cached_classifier, detect_file, read_events
 from .tables import FORMATS, check_format, format_of, rows_of
 
@@ -159,6 +160,11 @@ def find_detect_jobs(
         As `collections.embed.find_jobs` returns them.
     """
     check_format(form)
+    if check_seconds("hop_size", options.get("hop_size", 0.1)) > WINDOW:
+        found = f"found {options['hop_size']!r}"
+        raise EdgeL3Error(
+            f"hop_size: expected at most {WINDOW:g} s, the length of a window, {found}; else sound is missed"
+        )
     merge_gap, min_length = (check_length(*item) for item in (("merge_gap", merge_gap), ("min_length", min_length)))
     cached_classifier.cache_clear()  # the file may have changed since it was loaded
     path = os.fsdecode(classifier) if find_classifier(classifier) is not classifier else _absolute(classifier)

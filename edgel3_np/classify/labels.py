@@ -6,7 +6,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from .._files import open_regular
-from ..collections.find import find_files
+from ..collections.find import FOREIGN, SUFFIXES, find_files
+from ..collections.summary import plural
 from ..errors import EdgeL3Error
 from .classifier import MAX_LABEL, is_label
 from .tracks import BACKGROUND, Span, read_csv, read_text, read_track
@@ -73,6 +74,9 @@ def read_labels(paths, on_problem):
 
 def _read_one(path, on_problem):
     ending = os.path.splitext(path)[1].lower()
+    if ending in SUFFIXES | FOREIGN and os.path.isfile(path):
+        what = "expected a folder of labelled recordings, or a table of labels, found a recording"
+        raise EdgeL3Error(f"{path}: {what}")
     if os.path.isdir(path):
         labels = _of_folder(path, on_problem)
     elif ending in (".csv", ".tsv"):
@@ -141,20 +145,26 @@ def _find_tracks(folder, found, on_problem):
             spans.setdefault(recording, [])
         for row in rows:
             for recording in [_resolve(row.path, path)] if row.path else beside:
-                if _is_there(recording, f"{path}: {row.path}", spans, on_problem):
+                if _exists(recording):
                     spans.setdefault(recording, []).append(row.span)
+                else:
+                    on_problem(_missing(f"{path}: {row.path}", 1))
     return spans if any_track else None
 
 
 def _of_rows(table, rows, on_problem):
-    spans, groups, folder = {}, {}, os.path.dirname(table)
+    spans, groups, missing, folder = {}, {}, Counter(), os.path.dirname(table)
     for row in rows:
         recording = _resolve(row.path, table)
-        if _is_there(recording, f"{table}: {row.path}", spans, on_problem):
-            spans.setdefault(recording, []).append(row.span)
-            if row.group and groups.setdefault(recording, row.group) != row.group:
-                found = f"{groups[recording]!r} and {row.group!r}"
-                raise EdgeL3Error(f"{table}: {row.path}: expected one group for a recording, found {found}")
+        if not _exists(recording):
+            missing[row.path] += 1
+            continue
+        spans.setdefault(recording, []).append(row.span)
+        if row.group and groups.setdefault(recording, row.group) != row.group:
+            found = f"{groups[recording]!r} and {row.group!r}"
+            raise EdgeL3Error(f"{table}: {row.path}: expected one group for a recording, found {found}")
+    for path, count in missing.items():
+        on_problem(_missing(f"{table}: {path}", count))
     return Labels(spans, {path: _below(path, folder) for path in spans}, groups=groups)
 
 
@@ -162,12 +172,13 @@ def _resolve(path, table):
     return os.path.normpath(os.path.join(os.path.dirname(table), path))
 
 
-def _is_there(recording, name, known, on_problem):
-    """Tell whether a recording exists; report it, if it does not."""
-    if recording in known or ("\0" not in recording and os.path.lexists(recording)):
-        return True
-    on_problem(EdgeL3Error(f"{name}: left out: expected a recording, found none", kind="unreadable"))
-    return False
+def _exists(recording):
+    return "\0" not in recording and os.path.lexists(recording)
+
+
+def _missing(name, count):
+    what = f"expected a recording, found none (for {plural(count, 'label')}); if it has moved, correct the path"
+    return EdgeL3Error(f"{name}: left out: {what}", kind="unreadable")
 
 
 def _below(path, folder):

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from ..pages.assemble import START
 from .report import class_cells
 
 STYLE = """
@@ -47,8 +48,8 @@ def format_page(classifier):
     if report["notes"]:
         notes = "".join(f"<li>{escape(note)}</li>" for note in report["notes"])
         parts += ["<h2>What is wanting</h2>", f"<ul>{notes}</ul>"]
-    head = f"<meta charset='utf-8'><title>Classifier</title><style>{STYLE}</style>"
-    return f"<!doctype html>\n<html lang='en'><head>{head}</head><body>\n{chr(10).join(parts)}\n</body></html>\n"
+    head = f"\n<title>Classifier</title><style>{STYLE}</style>"
+    return f"{START}{head}</head><body>\n{chr(10).join(parts)}\n</body></html>\n"
 
 
 def _table(headings, rows, is_square=False):

@@ -89,7 +89,7 @@ def train(
     ------
     EdgeL3Error
         scikit-learn is not installed; an option is not as described; the labels cannot be read, or tell nothing apart;
-        the output cannot be written.
+        the output cannot be written, or another file is there.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def train(
     check_executor(None, jobs, 1)
     check_threads(threads, 1)
     if output is not None:
-        check_directory(output)
+        _check_output(output)
     notes: list[str] = []
 
     def report_problem(problem):
@@ -138,6 +138,17 @@ def train(
         pool = pool_windows(found, results, classes, space_of(loaded))
     classifier = fit_classifier(classes, pool, loaded, notes, report_problem)
     return classifier if output is None else _save(output, classifier)
+
+
+def _check_output(path):
+    """Raise `EdgeL3Error` unless a classifier can be written at `path`, where nothing is but a classifier."""
+    check_directory(path)
+    if os.path.lexists(path):
+        try:
+            load_classifier(os.path.abspath(os.fsdecode(path)))
+        except EdgeL3Error as error:
+            what = "expected nothing, or a classifier that train wrote, found another file"
+            raise EdgeL3Error(f"{os.fsdecode(path)}: {what}; choose another name, or move it", "invalid") from error
 
 
 def _classes_of(labels: Labels) -> list[str]:

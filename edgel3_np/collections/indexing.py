@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +16,7 @@ from .._version import __version__
 from ..errors import EdgeL3Error, warn
 from .atomic import atomic
 from .find import stat_file
-from .gather import check_space, embedding_space, find_results
+from .gather import check_space, embedding_space, find_results, nothing_found
 from .index import COLUMNS, FOLDER, FORMAT, MATRIX, TABLE, directory_time, open_index
 from .results import open_result, write_parts
 
@@ -113,6 +114,10 @@ def update_index(
                 SETTLED
             )  # what was written before this call has an earlier time than what is written from now on
             return _update(root, folder, report, progress or (lambda done, total: None))
+    except EdgeL3Error as error:
+        if error.kind == "invalid" and not os.path.exists(os.path.join(folder, TABLE)):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing is indexed
+        raise
     except OSError as error:
         raise EdgeL3Error(f"{folder}: cannot be written: {error.strerror or error}", kind="output") from error
 
@@ -142,6 +147,8 @@ def _update(root, folder, report, progress):
         old = None  # damaged: everything is read again
     directories = _list_directories(root)
     files, problems = find_results([root])
+    if not files and old is None:
+        raise nothing_found([root], [])
     for problem in problems:
         report(problem)
     before = {} if old is None else dict(zip(old.names, map(_Entry, *(getattr(old, key).tolist() for key in COLUMNS))))

@@ -97,7 +97,7 @@ def _stale_part(path, index, report, remarks):
     new = sum(file not in failed for _, file in others)
     if new or known:
         remarks.append(
-            f"{path}: its index is stale ({new} files are new or changed, {len(known)} are gone), which takes longer "
+            f"{path}: its index is stale (new or changed files: {new}, gone: {len(known)}), which takes longer "
             f"and finds the same; bring it up to date: edgel3-np index {path}"
         )
     return Part([file for _, file in others], index, np.array([number for number, _ in numbers], np.int64), path)

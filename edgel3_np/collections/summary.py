@@ -98,15 +98,15 @@ class Summary:
         return self.seconds / max(self.elapsed, 1e-9)
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a number of things in words.
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Return a number of things in words; `nouns` are several of them, by default with an s.
 
     Examples
     --------
-    >>> plural(1, "file"), plural(0, "file")
-    ('1 file', '0 files')
+    >>> plural(1, "file"), plural(0, "file"), plural(2, "class", "classes")
+    ('1 file', '0 files', '2 classes')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ from .runs import add_report_options, add_run_options, code_of, follow, nothing_
 
 PROGRAM = "edgel3-np detect"
 STDOUT = "-"
+LONG, MUCH = 60.0, 0.5  # seconds of sound, and the share of it, from which on so much of a class is said
 HITS = 30  # events of each class on a page
 
 
@@ -72,7 +73,7 @@ def _run_detect(arguments):
         if not options.quiet or totals.kinds:
             tell(PROGRAM, str(totals))
         if not options.quiet:
-            _tell_events(outputs, load_classifier(options.classifier).classes)
+            _tell_events(outputs, load_classifier(options.classifier).classes, totals.seconds)
         code = code_of(totals)
         if options.html and _make_page(outputs, options) and code == OK:
             code = FAILED
@@ -157,7 +158,7 @@ def _detect(options, count, jobs, problems, manifest):
     return follow(work, count, options, take), outputs
 
 
-def _tell_events(outputs, classes):
+def _tell_events(outputs, classes, seconds):
     """Say how many events of each class there are, and how long they are together."""
     counts, lengths = Counter(), Counter()
     for output in outputs.values():
@@ -166,6 +167,12 @@ def _tell_events(outputs, classes):
             lengths[event.label] += event.end - event.start
     found = ", ".join(f"{label}: {plural(counts[label], 'event')}, {lengths[label]:.1f} s" for label in classes)
     tell(PROGRAM, found)
+    for label in classes:
+        if seconds > LONG and lengths[label] > MUCH * seconds:
+            what = (
+                f"{label} is heard in {lengths[label] / seconds:.0%} of the time: if that is too much, answer the hits"
+            )
+            tell(PROGRAM, f"{what} of a page (--html), and train with the answers as well")
 
 
 class _Stdout:
@@ -246,6 +253,7 @@ def _add_collections(add):
     add("-m", "--model", metavar="NAME|PATH", help="the classifier's model, if it is not installed under its name")
     add(
         "--keep-embeddings",
+        "--embeddings",
         metavar="DIR",
         help="keep embeddings in this directory, as `edgel3-np embed -o DIR` does; those that are there are used",
     )

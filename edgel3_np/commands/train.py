@@ -7,9 +7,11 @@ import sys
 from ..classify.page import format_page
 from ..classify.report import format_report
 from ..classify.train import train
-from ..collections.atomic import atomic, check_directory
+from ..collections.atomic import atomic
 from ..collections.executors import MAX_PROCESSES
 from ..collections.names import printable
+from ..collections.summary import plural
+from ..pages.assemble import check_page
 from ..weights.registry import DEFAULT
 from .ending import OK, describe, finish, tell, wrong_usage
 from .options import make_parser, seconds, whole_number
@@ -26,7 +28,7 @@ def _run_train(arguments):
     options = build_parser().parse_args(arguments)
     with wrong_usage():
         if options.report:
-            check_directory(options.report)
+            check_page(options.report)
     with wrong_usage("invalid"):
         classifier = train(
             options.labels,
@@ -43,11 +45,9 @@ def _run_train(arguments):
         with atomic(options.report) as file:
             file.write(format_page(classifier).encode())
     report = classifier.report
-    tell(
-        PROGRAM,
-        f"{printable(options.output)}: {len(classifier.classes)} classes, {report['windows']} windows of "
-        f"{report['recordings']} recordings; tested in {report['folds']} folds",
-    )
+    counts = [plural(report[key], key[:-1]) for key in ("windows", "recordings", "folds")]
+    classes = plural(len(classifier.classes), "class", "classes")
+    tell(PROGRAM, f"{printable(options.output)}: {classes}, {counts[0]} of {counts[1]}; tested in {counts[2]}")
     return OK
 
 

@@ -82,8 +82,8 @@ def import_sounddevice():
         import sounddevice
     except (ImportError, OSError) as error:  # OSError: there is no PortAudio
         raise EdgeL3Error(
-            f"{NAME}: expected sounddevice and PortAudio, but they cannot be loaded ({error}); pip install sounddevice "
-            "from a clone, and apt install libportaudio2; or do without them: "
+            f"{NAME}: expected sounddevice and PortAudio, but they cannot be loaded ({error}); "
+            "pip install sounddevice, and for PortAudio apt install libportaudio2; or do without them: "
             "arecord -f S16_LE -r 16000 -c 1 -t raw | edgel3-np listen - --rate 16000"
         ) from error
     return sounddevice

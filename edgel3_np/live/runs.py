@@ -37,6 +37,9 @@ def parse_command(text):
         raise EdgeL3Error(
             f"run: expected a command such as 'notify-send {{label}}', found {text!r}: {error}"
         ) from error
+    others = [place for place in re.findall(r"\{(\w+)\}", text) if place not in ("label", "score")]
+    if others:
+        raise EdgeL3Error(f"run: expected {{label}} and {{score}} as places for what is heard, found {{{others[0]}}}")
     if not arguments or PLACES.search(arguments[0]):
         found = "a program that depends on the sound" if arguments else "nothing"
         raise EdgeL3Error(f"run: expected a program, then arguments with {{label}} and {{score}}, found {found}")

@@ -45,8 +45,8 @@ function build() {
   const purposes = [["space", "play"], ["c", "play with the seconds around"], ["y", "yes"], ["n", "no"], ["u", "unsure"]];
   purposes.push(["j", "next"], ["k", "previous"], ["l", "change the label"], ["s", "save"]);
   const header = make("header", {}, make("h1", {}, readable(about.title)), keys(...purposes), bar);
-  const closing = "Yes: the sound is heard between the marks. No: it is not. If it is another sound that you know, change " +
-    "the label and answer yes. edgel3-np train takes a no as an example of sound without any class, unless another " +
+  const closing = "Yes: the sound is heard (nearly) all the time between the marks. Unsure: in a part of it, or you cannot tell. " +
+    "No: it is not heard; if it is another sound that you know, change the label and answer yes. edgel3-np train takes a no as an example of sound without any class, unless another " +
     "answer names one, and leaves out what is unsure or has no answer. Train with the saved file beside your other labels.";
   main.append(header, make("p", {}, closing));
   if (query) main.append(make("h2", {}, "What was searched for"), card(query, "div"), make("h2", {}, "Hits"));
@@ -56,6 +56,7 @@ function build() {
   for (const hit of hits) list.append(card(hit, "li"));
   recall();
   if (current) choose(current, false);
+  if (!named && !nameField.value) nameField.focus(); // the name first, then Enter
 }
 
 // Show the answers that are kept.
@@ -227,10 +228,10 @@ function download() {
     }
   }
   const url = URL.createObjectURL(new Blob([asCsv()], { type: "text/csv" }));
-  make("a", { href: url, download: "labels.csv" }).click();
+  make("a", { href: url, download: about.file }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
   keep({ saved: true });
-  tell(`labels.csv, with ${answered.length} answers, goes where this browser puts downloads.`);
+  tell(`${about.file}, with ${answered.length} answers, goes where this browser puts downloads (it may add a number).`);
 }
 
 const COMMANDS = {
@@ -243,7 +244,7 @@ const COMMANDS = {
   ArrowDown: () => move(1),
   k: () => move(-1),
   ArrowUp: () => move(-1),
-  l: () => current.field.focus(),
+  l: () => current.field.select(),
   s: download,
 };
 
@@ -272,5 +273,6 @@ nameField.oninput = () => keep({ name: nameField.value });
 order.onchange = () => {
   shown = [...hits].sort(ORDERS[order.value]);
   list.append(...shown.map((hit) => hit.card));
+  if (current) choose(current, true); // keys are for the hits again
 };
 build();

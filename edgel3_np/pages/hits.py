@@ -75,6 +75,7 @@ def write_hits(path, candidates, *, title, link=False, query=None, on_problem, o
         "title": as_text(title),
         "key": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),  # under which the browser keeps the answers
         "labels": sorted({item.label for item in candidates} - {""}),
+        "file": f"{as_text(os.path.splitext(os.path.basename(path))[0])}-labels.csv",
     }
     asked = [*([query] if query else []), *candidates]
     return write_page(path, SCRIPTS, about, _items(path, asked, query, link, on_problem, on_item), link)

@@ -17,7 +17,7 @@ function setAll(element, attributes) {
 
 function colourOf(group) {
   const place = about.groups.indexOf(group);
-  return place < 0 ? OTHER_COLOUR : COLOURS[place];
+  return place < 0 || !group ? OTHER_COLOUR : COLOURS[place];
 }
 
 function build() {
@@ -61,6 +61,7 @@ function toggle(group, button) {
   if (!hidden.delete(group)) hidden.add(group);
   button.setAttribute("aria-pressed", !hidden.has(group));
   for (const point of points) point.circle.classList.toggle("off", hidden.has(point.shown));
+  ring.setAttribute("visibility", chosen && !hidden.has(chosen.shown) ? "visible" : "hidden");
 }
 
 function choose(point) {

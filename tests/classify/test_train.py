@@ -10,10 +10,11 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from trained import KINDS, SR, write_sounds, write_walk
+from trained import KINDS, SR, make_classifier, write_sounds, write_walk
 
 import edgel3_np
 from edgel3_np import EdgeL3Error
+from edgel3_np.classify.classifier import save_classifier
 from edgel3_np.classify.page import format_page
 from edgel3_np.classify.report import average_precision, best_threshold, evaluate, format_report
 from edgel3_np.classify.train import train
@@ -71,10 +72,12 @@ module.train(folder + "/sounds", folder + "/c.npz", embeddings=folder + "/e", on
 def test_killed_before_the_classifier_is_written(where, tmp_path):
     """After kill -9 the earlier classifier is still there, embeddings are whole, and the next run uses them."""
     sounds, path = write_sounds(tmp_path / "sounds", 2), tmp_path / "c.npz"
-    path.write_bytes(b"the classifier before")
+    model = edgel3_np.load_model()
+    save_classifier(path, make_classifier(model))
+    before = path.read_bytes()
     env = {**os.environ, "PYTHONPATH": str(Path(edgel3_np.__file__).parent.parent)}
     ran = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), where], env=env, timeout=100)
-    assert ran.returncode == -signal.SIGKILL and path.read_bytes() == b"the classifier before"
+    assert ran.returncode == -signal.SIGKILL and path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".part") == ["c.npz", "e", "sounds"]
     options = {"embeddings": tmp_path / "e", "on_problem": lambda problem: None}
     found = train(sounds, path, on_report=lambda report: pytest.fail(), **options)
@@ -114,6 +117,14 @@ def test_a_reused_file_is_never_replaced(tmp_path):
     assert (tmp_path / "e" / "1.npz").read_bytes() == before
     model = edgel3_np.load_model()
     assert found.predict(model.embed(str(tmp_path / "1.wav")))[:, 1].mean() > 0.5
+
+
+def test_nothing_but_a_classifier_is_replaced(sounds, tmp_path):
+    for name in ("labels.csv", "a.wav", "empty.npz"):
+        (tmp_path / name).write_text("path,label\n")
+        with pytest.raises(EdgeL3Error, match="expected nothing, or a classifier that train wrote, found another file"):
+            train(sounds, tmp_path / name)
+        assert (tmp_path / name).read_text() == "path,label\n"
 
 
 def test_spans_and_background(tmp_path):

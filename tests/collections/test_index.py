@@ -150,7 +150,7 @@ def test_a_stale_index_says_so_and_finds_the_same(collection, tmp_path):
     save(collection[5], copy + np.float32(1e-2))
     collection[6].unlink()
     for moments in (True, False):
-        with pytest.warns(EdgeL3Warning, match=r"index is stale \(2 files are new or changed, 1 are gone\)"):
+        with pytest.warns(EdgeL3Warning, match=r"index is stale \(new or changed files: 2, gone: 1\)"):
             found, read = both(collection[0], folder, top=3, moments=moments)
         assert moments or {Path(hit.path).name for hit in found} >= {"twin.npz", "005.npz"}
         assert len(read) < 15
@@ -167,7 +167,7 @@ def test_a_new_folder_and_a_change_below_are_noticed(collection, tmp_path):
     update_index(folder)
     assert is_fresh(open_index(folder))
     save(folder / "1" / "e" / "x.npz", np.ones((3, DIM)))
-    with pytest.warns(EdgeL3Warning, match=r"\(1 files are new or changed, 0 are gone\)"):
+    with pytest.warns(EdgeL3Warning, match=r"\(new or changed files: 1, gone: 0\)"):
         similar(collection[0], folder)
 
 
@@ -183,7 +183,7 @@ def test_a_folder_that_changes_while_it_is_indexed_is_never_taken_for_fresh(tmp_
     monkeypatch.setattr(indexing, "find_results", find)
     assert update_index(tmp_path / "c").files == 30
     assert not is_fresh(open_index(tmp_path / "c"))
-    with pytest.warns(EdgeL3Warning, match=r"\(1 files are new or changed"):
+    with pytest.warns(EdgeL3Warning, match=r"\(new or changed files: 1"):
         both(files[0], tmp_path / "c")
     monkeypatch.undo()
     monkeypatch.setattr(indexing, "SETTLED", 60.0)  # directories that have just changed
@@ -254,7 +254,13 @@ def test_names_that_are_no_text(tmp_path):
 
 def test_empty_folders_and_wrong_paths(tmp_path):
     (tmp_path / "e").mkdir()
-    assert update_index(tmp_path / "e") == (0, 0, 0, 0, 0, 0)
+    with pytest.raises(EdgeL3Error, match="expected embeddings"):
+        update_index(tmp_path / "e")
+    assert os.listdir(tmp_path / "e") == []
+    path = save(tmp_path / "e" / "x.npz", np.ones((2, DIM)))
+    update_index(tmp_path / "e")
+    path.unlink()
+    assert update_index(tmp_path / "e") == (0, 0, 0, 0, 1, 0)
     query = save(tmp_path / "q.npz", np.ones((2, DIM)))
     with pytest.raises(EdgeL3Error, match="expected embeddings"):
         similar(query, tmp_path / "e")

@@ -33,7 +33,7 @@ def test_a_stale_index_is_a_warning_of_similar(tmp_path, capsys):
     assert main(["similar", str(tmp_path / "c" / "0.npz"), str(tmp_path / "c")]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 4
-    assert "warning: " in err and "index is stale (1 files are new or changed, 0 are gone)" in err
+    assert "warning: " in err and "index is stale (new or changed files: 1, gone: 0)" in err
     assert f"bring it up to date: edgel3-np index {tmp_path / 'c'}" in err
 
 

@@ -78,7 +78,11 @@ def test_wrong_usage(trained, tmp_path, capsys, monkeypatch):
     for arguments, code, message in (
         (["train", str(tmp_path / "no"), "-o", "x.npz"], ending.FAILED, "no: cannot be read"),
         (["train", sounds, "-o", str(tmp_path / "no" / "x.npz")], ending.USAGE, "existing directory"),
-        (["train", sounds, "-o", "x.npz", "--report", str(tmp_path / "no" / "r")], ending.USAGE, "existing directory"),
+        (
+            ["train", sounds, "-o", "x.npz", "--report", str(tmp_path / "no" / "r.html")],
+            ending.USAGE,
+            "existing directory",
+        ),
         (["detect", sounds, "-c", str(tmp_path / "no.npz")], ending.USAGE, "no.npz: cannot be read"),
         (["detect", sounds, "-c", classifier, "--all", "x.txt"], ending.USAGE, "a name that ends in .csv"),
         (["detect", str(tmp_path), "-c", classifier], ending.NO_INPUTS, "no audio files in"),
