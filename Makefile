@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # setuptools packs whatever an earlier version has left in build/
 INSTALL := rm -rf build && $(PIP) $(PIP_FLAGS)
 
-.PHONY: help demo test browser fuzz portability lint package docs bench clean
+.PHONY: help demo test browser engines fuzz portability lint package docs bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -26,6 +26,11 @@ test: $(BIN)/python  ## Install into .venv and run the tests against the install
 browser:  ## Install the browser in which the tests try pages (Debian, as root)
 	@chromium --version && chromedriver --version || \
 	    { apt-get update -q && apt-get install -y --no-install-recommends chromium chromium-driver; }
+
+engines: $(BIN)/python  ## Install Dask, Ray, Spark and MPI, and run the tests on clusters of them (Spark needs Java)
+	$(INSTALL) '.[test,engines]'
+	@java -version 2>/dev/null || [ -n "$$JAVA_HOME" ] || echo "there is no Java: the tests of Spark are left out"
+	$(BIN)/pytest tests/collections/test_engines.py tests/collections/test_collection_faults.py
 
 fuzz: $(BIN)/python  ## Try 20,000 broken sounds, weights and classifiers, and let atheris look for more where it can be had
 	$(INSTALL) '.[test]'

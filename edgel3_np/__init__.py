@@ -14,6 +14,7 @@ from .weights.locate import list_models
 if TYPE_CHECKING:
     from . import models as models
     from .classifier import Classifier, detect_files, load_classifier
+    from .collections.clusters import RayExecutor
     from .collections.embed import embed_files, iter_files
     from .collections.jobs import Report
     from .collections.summary import Summary
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EdgeL3Error", "EdgeL3Warning", "Embedding", "Model", "Stream", "embed", "list_models", "load_model"]
 if TYPE_CHECKING or find_spec(f"{__name__}.collections"):  # a vendored copy may have the engine only
-    __all__ += ["Report", "Summary", "Table", "embed_files", "iter_files", "load"]
+    __all__ += ["RayExecutor", "Report", "Summary", "Table", "embed_files", "iter_files", "load"]
 if TYPE_CHECKING or find_spec(f"{__name__}.classify"):
     __all__ += ["Classifier", "detect_files", "load_classifier"]
 if TYPE_CHECKING or find_spec(f"{__name__}.compat"):
@@ -31,6 +32,7 @@ if TYPE_CHECKING or find_spec(f"{__name__}.compat"):
 _HOMES = {  # where names are imported from when they are first used
     ".classify.classifier": ("Classifier", "load_classifier"),
     ".classify.detect": ("detect_files",),
+    ".collections.clusters": ("RayExecutor",),
     ".collections.embed": ("embed_files", "iter_files"),
     ".collections.jobs": ("Report",),
     ".collections.summary": ("Summary",),

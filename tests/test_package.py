@@ -21,12 +21,13 @@ ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
 __future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fcntl
 fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt multiprocessing numbers os
-pathlib platform pstats queue re shlex shutil signal stat statistics struct subprocess sys tempfile textwrap threading time
-types typing unicodedata warnings wave zipfile zlib
+pathlib platform pstats queue re shlex shutil signal stat statistics struct subprocess sys tempfile textwrap threading
+time types typing unicodedata warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
     "classify/fit.py": {"sklearn"},
+    "collections/clusters.py": {"ray"},
     "collections/export.py": {"pyarrow"},
     "collections/tables.py": {"pandas"},
     "released/keras.py": {"h5py"},

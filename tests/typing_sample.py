@@ -17,6 +17,7 @@ from edgel3_np import (
     EdgeL3Error,
     Embedding,
     Model,
+    RayExecutor,
     Report,
     Stream,
     Summary,
@@ -80,6 +81,8 @@ def collection(folder: Path) -> list[str]:
         for report in iter_files([folder, "other"], None, executor=pool, shard=(1, 2), on_report=remember):
             print(report.output, report.seconds / 60, report.remarks[:1], report.windows + 1)
     print(embed_files(folder, folder / "out").windows)
+    with RayExecutor(num_cpus=2) as cluster:
+        embed_files(folder, folder / "out", executor=cluster, threads=2)
     iter_files(folder, None).close()
     return reasons
 

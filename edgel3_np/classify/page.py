@@ -2,7 +2,7 @@
 
 from html import escape
 
-from ..pages.assemble import START
+from ..collections.html import START
 from .report import class_cells
 
 STYLE = """

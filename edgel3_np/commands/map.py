@@ -9,9 +9,9 @@ import numpy as np
 
 from ..classify.labels import read_labels
 from ..collections.gather import find_results, nothing_found
+from ..collections.html import check_page
 from ..collections.names import printable
 from ..collections.summary import plural
-from ..pages.assemble import check_page
 from ..pages.map import METHODS, SECOND, check_method, gather_points, place, write_map
 from .ending import FAILED, OK, describe, finish, tell, wrong_usage
 from .options import make_parser, whole_number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ..collections.html import check_page
 from ..collections.names import printable
 from ..collections.summary import plural
 from ..errors import EdgeL3Error
@@ -36,8 +37,6 @@ def check_page_options(options):
         if options.link or getattr(options, "hits", None) is not None:
             raise EdgeL3Error("--link and --hits: expected --html with them, found none")
         return
-    from ..pages.assemble import check_page  # here: a copy may have no `pages`
-
     check_page(options.html)
 
 
@@ -63,7 +62,7 @@ def make_page(program, path, found, query=None, quiet=False, progress=None, **op
     problems : list of EdgeL3Error
         Recordings that cannot be heard.
     """
-    from ..pages.hits import Candidate, write_hits
+    from ..pages.hits import Candidate, write_hits  # here: a copy may have no `pages`
 
     candidates, problems = [Candidate(*item) for item in found[:MOST]], []
     if len(found) > MOST:

@@ -9,9 +9,9 @@ from ..classify.report import format_report
 from ..classify.train import train
 from ..collections.atomic import atomic
 from ..collections.executors import MAX_PROCESSES
+from ..collections.html import check_page
 from ..collections.names import printable
 from ..collections.summary import plural
-from ..pages.assemble import check_page
 from ..weights.registry import DEFAULT
 from .ending import OK, describe, finish, tell, wrong_usage
 from .options import make_parser, seconds, whole_number

@@ -34,10 +34,8 @@ class Workspace:
         threads = useful_threads(network, threads)
         sizes = [layer.module.scratch_size(layer, _together(layer, windows)) for layer in layers]
         last, fused = layers[-1], network.fused
-        self.network, self.windows = (
-            copy(network),
-            windows,
-        )  # a copy has no spare workspaces: this one would be among them
+        self.network = copy(network)  # a copy has no spare workspaces: this one would be among them
+        self.windows = windows
         self.log_mel = arena.zeros(windows, network.frontend.n_mels, network.frontend.n_frames)
         self.embedding = arena.zeros(windows, network.dim)
         self.scratch = [Scratch(max(sizes), arena) for _ in range(threads)]

@@ -7,14 +7,13 @@ import os
 from html import escape
 from importlib.resources import files
 
-from .._files import open_regular
 from .._version import __version__
-from ..collections.atomic import atomic, check_directory
+from ..collections.atomic import atomic
+from ..collections.html import START
 from ..collections.names import as_text
 from ..errors import EdgeL3Error
 
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")  # in a URL
-START = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="edgel3_np">'
 HEAD = """{start}
 <title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -77,19 +76,6 @@ def write_page(path, scripts, about, items, linked):
 def read_asset(name):
     """Return the text of a file of this folder, such as `style.css`."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def check_page(path):
-    """Raise `EdgeL3Error` unless a page of this name can be written: it ends in .html, and replaces a page at most."""
-    path = os.fsdecode(path)
-    if not path.lower().endswith((".html", ".htm")):
-        raise EdgeL3Error(f"{path}: expected a name that ends in .html; choose another name")
-    check_directory(path)
-    if os.path.lexists(path):
-        with open_regular(path, "a page that edgel3_np wrote", kind="output") as file:
-            if file.read(len(START)) != START.encode():
-                what = "expected nothing, or a page that edgel3_np wrote, found another file"
-                raise EdgeL3Error(f"{path}: {what}; choose another name", kind="output")
 
 
 def relative_url(recording, page):

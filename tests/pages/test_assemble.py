@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np import EdgeL3Error
-from edgel3_np.pages.assemble import check_page, read_asset, relative_url, write_page
+from edgel3_np.collections.html import check_page
+from edgel3_np.pages.assemble import read_asset, relative_url, write_page
 
 
 def data_of(page):
