@@ -72,7 +72,7 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(arguments).rounds
     print(
-        "| recordings | hop, s | files a processor second | one by one | files a second | one by one | shares of the time |"
+        "| recordings | hop, s | files a processor second | one by one | files a second | one by one | shares |"
     )
     print("|---|---|---|---|---|---|---|")
     spent = defaultdict(float)
