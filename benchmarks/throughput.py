@@ -71,9 +71,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(arguments).rounds
-    print(
-        "| recordings | hop, s | files a processor second | one by one | files a second | one by one | shares |"
-    )
+    print("| recordings | hop, s | files a processor second | one by one | files a second | one by one | shares |")
     print("|---|---|---|---|---|---|---|")
     spent = defaultdict(float)
     watch(spent)

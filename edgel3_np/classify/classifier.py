@@ -28,7 +28,6 @@ from .._files import read_file
 from .._version import CONTRACT
 from ..collections.gather import EmbeddingSpace, describe, space_of
 from ..errors import EdgeL3Error
-from ..network.threads import one_blas_thread
 from ..weights.npz import Archive, write_npz
 
 if TYPE_CHECKING:
@@ -150,17 +149,18 @@ class Classifier:
             what = f"expected embeddings of shape (t, {self.dim}), from {self.model_name}, found {found.shape}"
             raise EdgeL3Error(f"predict: {what}; embed the sound with {self.model_name}")
         scores, rows = np.empty((len(found), len(self.classes))), max(1, AT_ONCE // self.dim)
-        # one place in memory for each window, whatever the order of `found`, and at a multiple of 16 bytes: old kernels
-        # of a BLAS round otherwise elsewhere
-        places = np.empty((min(rows, len(found)), self.dim + self.dim % 2))[:, : self.dim]
-        with one_blas_thread():
-            for first in range(0, len(found), rows):
-                batch = found[first : first + rows]
-                standard = np.subtract(batch, self.mean, out=places[: len(batch)])  # (b, dim)
-                standard /= self.scale
-                # one product for each window, so that no other window has a part in it
-                affine = np.matmul(self.coefficients, standard[:, :, np.newaxis])[:, :, 0] + self.intercepts
-                scores[first : first + rows] = np.exp(-np.logaddexp(0.0, -affine))
+        places, products = np.empty((2, min(rows, len(found)), self.dim))
+        for first in range(0, len(found), rows):
+            batch = found[first : first + rows]
+            standard = np.subtract(batch, self.mean, out=places[: len(batch)])  # (b, dim)
+            standard /= self.scale
+            product = products[: len(batch)]
+            for column, coefficients in enumerate(self.coefficients):
+                # NumPy's own sum of a row: no other window, no BLAS and no place in memory has a part in it
+                affine = (
+                    np.add.reduce(np.multiply(standard, coefficients, out=product), axis=1) + self.intercepts[column]
+                )
+                scores[first : first + rows, column] = _logistic(affine)
         return scores
 
     def check_model(self, model: Model) -> None:
@@ -175,6 +175,16 @@ class Classifier:
                 f"{name}: expected embeddings of {self.model_name} ({wanted}), for which the classifier was trained, "
                 f"found {found}; take that model, or train the classifier again"
             )
+
+
+def _logistic(x):
+    """Return 1 / (1 + exp(-x)), shape (n,); a number does not depend on those beside it.
+
+    NumPy 1.19 has two exponentials with other last bits. It takes the same one for any vector of two or more in place.
+    """
+    y = np.append(-x, 0.0)
+    np.negative(np.logaddexp(0.0, y, out=y), out=y)
+    return np.exp(y, out=y)[:-1]
 
 
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:

@@ -105,7 +105,7 @@ class _Ready(NamedTuple):
 
     started: Started
     content: bytes
-    count: int
+    windows: int
 
 
 def _read(job):
@@ -154,6 +154,6 @@ def _encode(read, embedding):
 def _report(ready, failures):
     job = ready.started.job
     if job.output not in failures:
-        return report_of(ready.started, ready.count)
+        return report_of(ready.started, ready.windows)
     error = failures[job.output]
     return failed(job, "output", f"{job.output}: cannot be written: {error.strerror or error}")

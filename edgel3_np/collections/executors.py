@@ -54,13 +54,13 @@ def run_jobs(jobs, executor, pending, function=embed_file):
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                item, error = running.pop(future), future.exception()
-                if error is None:
+                item, lost = running.pop(future), future.exception()
+                if lost is None:
                     yield from jobs_of(future.result())
                 elif isinstance(item, list) and accepting:
                     again.extend(item)
                 else:
-                    yield from _lost_workers([item], error)
+                    yield from _lost_workers([item], lost)
     finally:
         for future in running:
             future.cancel()

@@ -52,7 +52,7 @@ class _Entry(NamedTuple):
     size: int
     time: int
     first: int
-    count: int
+    rows: int
     slot: int
 
 
@@ -175,7 +175,7 @@ def _update(root, folder, report, progress):
     _tidy(folder, {os.path.basename(added.windows), os.path.basename(added.means)})
     if interrupt is not None:
         raise interrupt
-    windows = sum(entry.count for entry in entries.values())
+    windows = sum(entry.rows for entry in entries.values())
     return Indexed(len(entries), windows, len(added.entries), len(kept), gone, len(failed))
 
 
@@ -196,7 +196,7 @@ def _list_directories(root):
 
 
 def _is_wasteful(old, kept):
-    live = sum(entry.count for entry in kept.values())
+    live = sum(entry.rows for entry in kept.values())
     return old.rows[0] - live > WASTE * live or old.rows[1] - len(kept) > WASTE * len(kept)
 
 
@@ -219,9 +219,9 @@ def _copied(old, kept, folder):
     names, dim, entries, rows = _new_names(folder), old.space.dim, {}, 0
     with open(old.windows, "rb") as source, open(names[0], "xb") as target:
         for slot, (name, entry) in enumerate(kept.items()):
-            _copy(source, target, 4 * dim * entry.first, 4 * dim * entry.count)
+            _copy(source, target, 4 * dim * entry.first, 4 * dim * entry.rows)
             entries[name] = entry._replace(first=rows, slot=slot)
-            rows += entry.count
+            rows += entry.rows
     with open(old.means, "rb") as source, open(names[1], "xb") as target:
         for entry in kept.values():
             _copy(source, target, 4 * dim * entry.slot, 4 * dim)
@@ -259,7 +259,7 @@ def _append(old, kept, new, folder, report, progress):
                     report(error)
                     failed.append((name, error))
                 else:
-                    entries[name], rows = entry, [rows[0] + entry.count, rows[1] + 1]
+                    entries[name], rows = entry, [rows[0] + entry.rows, rows[1] + 1]
                 progress(done, len(new))
         except KeyboardInterrupt as error:
             interrupt = error

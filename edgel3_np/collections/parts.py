@@ -19,7 +19,8 @@ class Part(NamedTuple):
     ----------
     files : list of str
         Files that must be read.
-    index : Index or None
+    known : Index or None
+        The index that knows some of them.
     numbers : np.ndarray [shape=(n,), int64]
         Files that the index knows, by their place in it.
     entry : str
@@ -27,13 +28,13 @@ class Part(NamedTuple):
     """
 
     files: list
-    index: Index | None = None
+    known: Index | None = None
     numbers: np.ndarray = np.zeros(0, np.int64)
     entry: str = ""
 
     def path_of(self, place):
         """Return the path of the file that is `numbers[place]`, as it is to be shown."""
-        return os.path.join(self.entry, os.fsdecode(self.index.names[self.numbers[place]]))
+        return os.path.join(self.entry, os.fsdecode(self.known.names[self.numbers[place]]))
 
     def all_files(self):
         """Yield all files, those of the index first."""

@@ -129,9 +129,9 @@ def _search(parts, wanted, top, moments, report):
     for path in (path for part in parts for path in part.files):
         searched += take(path)
     limits, places = [np.zeros(0)], []
-    for part in (part for part in parts if part.index and len(part.numbers)):
-        check_space(part.index.space, wanted.space, part.path_of(0))
-        limits.append(bounds(part.index, wanted.unit, moments)[part.numbers])
+    for part in (part for part in parts if part.known and len(part.numbers)):
+        check_space(part.known.space, wanted.space, part.path_of(0))
+        limits.append(bounds(part.known, wanted.unit, moments)[part.numbers])
         places.append(part)
     limits, firsts = np.concatenate(limits), np.cumsum([0, *(len(part.numbers) for part in places)])
     for number in np.argsort(-limits, kind="stable"):

@@ -117,7 +117,7 @@ def place(vectors, method="pca"):
     Examples
     --------
     >>> places, share = place(np.array([[0.0, 0, 0], [2, 0, 0], [0, 1, 0], [2, 1, 0]]))
-    >>> places.tolist(), round(share, 6)
+    >>> places.round(6).tolist(), round(share, 6)
     ([[-1.0, -0.5], [1.0, -0.5], [-1.0, 0.5], [1.0, 0.5]], 1.0)
     """
     if method == "umap":
