@@ -22,7 +22,7 @@ from ..weights.npz import Archive
 from .gather import EmbeddingSpace
 
 FOLDER = ".edgel3_np-index"  # in the folder of the collection; searches for files of embeddings pass it over
-TABLE = "table.npz"
+TABLE = "table.idx"  # an npz, named so that no pattern for embeddings matches it
 FORMAT = 1
 MATRIX = re.compile(r"(windows|means)-[0-9a-f]{16}\.f32")
 OUTSIDE = (b"\0/", b"\0../", b"/../", b"/..\0", b"\0..\0")  # names that lead out of the collection
