@@ -22,6 +22,7 @@ from .jobs import Report, Started, add_remarks, attempt, check_recording, embed_
 from .results import result_bytes
 
 MOST = 32  # recordings of a bundle
+BATCHES = 4  # of windows; a recording with more is long
 SHORT, ALL = 1 << 19, 1 << 22  # bytes of a recording, and of all of a bundle
 
 
@@ -109,19 +110,18 @@ class _Ready(NamedTuple):
 
 
 def _read(job):
-    """Return the `_Read` of a job; if its recording has more than one batch of windows, the report of the job, done."""
+    """Return the `_Read` of a job; if its recording is long in spite of its size, the report of the job, done."""
     started = start_job(job)
     if isinstance(started, Report):
         return started
     network, framing, stats = started.model.network, started.framing, started.stats
     with one_blas_thread(), open_audio(job.input, None, stats.notice) as (sr, blocks):
-        batches = list(islice(windows_of(network, blocks, sr, framing, stats), 2))
-        if len(batches) == 1:
-            log_mel = log_mel_spectrogram(batches[0], network.frontend, network.bands, framing.hop)
-    if len(batches) > 1:
+        batches = islice(windows_of(network, blocks, sr, framing, stats), BATCHES + 1)
+        parts = [log_mel_spectrogram(batch, network.frontend, network.bands, framing.hop) for batch in batches]
+    if len(parts) > BATCHES:
         return embed_file(job)
     check_recording(job, framing, started.state, stats)
-    return _Read(started, log_mel)
+    return _Read(started, np.concatenate(parts))
 
 
 def _embed(read):
