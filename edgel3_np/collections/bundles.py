@@ -18,7 +18,7 @@ from ..network.forward import forward, workspace
 from ..network.threads import check_threads, in_order, one_blas_thread
 from ..pipeline import check_finite, windows_of
 from .atomic import write_together
-from .jobs import Report, Started, add_remarks, attempt, check_recording, embed_file, failed, report_of, start_job
+from .jobs import Report, Started, add_remarks, attempt, check_recording, embed_file, report_of, start_job
 from .results import result_bytes
 
 MOST = 32  # recordings of a bundle
@@ -84,10 +84,11 @@ def embed_bundle(jobs):
     read = [item for item in found if not isinstance(item, Report)]
     embedded = iter(_embed(read))
     found = [item if isinstance(item, Report) else attempt(item.job, _encode, item, next(embedded)) for item in found]
-    contents = {item.started.job.output: item.content for item in found if isinstance(item, _Ready)}
+    contents = {item.job.output: item.content for item in found if isinstance(item, _Ready)}
     failures = write_together(contents)
     each = (time.perf_counter() - start) / len(jobs)
-    return [item if isinstance(item, Report) else _report(item, failures)._replace(elapsed=each) for item in found]
+    done = (attempt(item.job, _report, item, failures) for item in found if isinstance(item, _Ready))
+    return [item if isinstance(item, Report) else next(done)._replace(elapsed=each) for item in found]
 
 
 class _Read(NamedTuple):
@@ -107,6 +108,10 @@ class _Ready(NamedTuple):
     started: Started
     content: bytes
     windows: int
+
+    @property
+    def job(self):
+        return self.started.job
 
 
 def _read(job):
@@ -152,8 +157,7 @@ def _encode(read, embedding):
 
 
 def _report(ready, failures):
-    job = ready.started.job
-    if job.output not in failures:
-        return report_of(ready.started, ready.windows)
-    error = failures[job.output]
-    return failed(job, "output", f"{job.output}: cannot be written: {error.strerror or error}")
+    """Return the report of an output that was written, or raise the error of writing it."""
+    if ready.job.output in failures:
+        raise failures[ready.job.output]
+    return report_of(ready.started, ready.windows)

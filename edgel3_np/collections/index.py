@@ -55,8 +55,8 @@ class Index(NamedTuple):
         Rows of `windows` and of `means`; some may belong to no file any more.
     directories : dict of bytes to int
         Modification time of each directory below `root`, and of `root` (b'.'), when it was listed; -1: unknown.
-    problems : list of (str, str, str)
-        Files that cannot be read: path below `root`, message and kind of the error.
+    failed : list of str
+        Files that cannot be read, as paths below `root`.
     """
 
     root: str
@@ -71,7 +71,7 @@ class Index(NamedTuple):
     means: str
     rows: tuple
     directories: dict
-    problems: list
+    failed: list
 
 
 def open_index(root):
@@ -121,8 +121,8 @@ def _parse(root, path, content):
         valid = all(type(number) is int and 0 <= number < 1 << 40 for number in (count, directories, *rows, space.dim))
         valid = valid and type(space.sha256) is str and type(space.contract) is int and 0 < space.dim <= 1 << 16
         valid = valid and len(rows) == 2 and all(MATRIX.fullmatch(name) for name in matrices)
-        problems = [tuple(map(str, problem)) for problem in said["problems"]]
-        if not valid or any(len(problem) != 3 for problem in problems):
+        failed = [os.fsencode(name) for name in said["problems"]]
+        if not valid or not _are_inside(failed):
             raise ValueError("numbers or names out of their ranges")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise EdgeL3Error(f"{path}: expected the metadata of an index, found: {error!r:.200}") from error
@@ -135,7 +135,8 @@ def _parse(root, path, content):
     if not inside.all():
         raise EdgeL3Error(f"{path}: expected rows of the matrices, found others")
     paths = [os.path.join(root, FOLDER, name) for name in matrices]
-    return Index(root, space, names, *columns, *paths, rows, dict(zip(folders, times.tolist())), problems)
+    directories = dict(zip(folders, times.tolist()))
+    return Index(root, space, names, *columns, *paths, rows, directories, list(map(os.fsdecode, failed)))
 
 
 def _split(archive, key, count):
@@ -144,9 +145,15 @@ def _split(archive, key, count):
     names = content.split(b"\0")
     if len(names) != count + 1 or names.pop():
         raise archive.error(key, f"{count} names", f"{len(names)}")
-    if any(part in b"\0" + content for part in OUTSIDE):
+    if not _are_inside(names):
         raise archive.error(key, "paths below the collection", "others")
     return names
+
+
+def _are_inside(names):
+    """Tell whether names, as bytes, are paths below the collection."""
+    text = b"\0".join([b"", *names, b""])
+    return not any(part in text for part in OUTSIDE)
 
 
 def is_fresh(index):

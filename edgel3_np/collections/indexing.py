@@ -110,9 +110,7 @@ def update_index(
             raise EdgeL3Error(f"{folder}: expected a directory, found a link; remove it", kind="output")
         os.makedirs(folder, exist_ok=True)
         with _lock(folder):
-            time.sleep(
-                SETTLED
-            )  # what was written before this call has an earlier time than what is written from now on
+            time.sleep(SETTLED)  # what was written before has an earlier time than what is written from now on
             return _update(root, folder, report, progress or (lambda done, total: None))
     except EdgeL3Error as error:
         if error.kind == "invalid" and not os.path.exists(os.path.join(folder, TABLE)):
@@ -153,8 +151,8 @@ def _update(root, folder, report, progress):
         report(problem)
     before = {} if old is None else dict(zip(old.names, map(_Entry, *(getattr(old, key).tolist() for key in COLUMNS))))
     kept, new = {}, []
-    for path in files:
-        name = os.fsencode(os.path.relpath(path, root))
+    named = [(path, os.fsencode(os.path.relpath(path, root))) for path in files]
+    for path, name in named:
         with suppress(OSError):  # reading it tells what is wrong
             info = os.stat(path)
             if name in before and before[name][:2] == (info.st_size, info.st_mtime_ns):
@@ -166,12 +164,10 @@ def _update(root, folder, report, progress):
         old, kept = _copied(old, kept, folder)
     added, failed, interrupt = _append(old, kept, new, folder, report, progress)
     known = {**kept, **added.entries}
-    names = (os.fsencode(os.path.relpath(path, root)) for path in files)
-    entries = {name: known[name] for name in names if name in known}  # in the order in which a search meets them
-    failures = [(os.fsdecode(name), str(e), e.kind) for name, e in failed]
+    entries = {name: known[name] for _, name in named if name in known}  # in the order in which a search meets them
     if interrupt is not None or problems:  # never taken for fresh
         directories = dict.fromkeys(directories, -1)
-    _write_table(folder, added, entries, directories, failures)
+    _write_table(folder, added, entries, directories, failed)
     _tidy(folder, {os.path.basename(added.windows), os.path.basename(added.means)})
     if interrupt is not None:
         raise interrupt
@@ -244,7 +240,7 @@ def _append(old, kept, new, folder, report, progress):
     Returns
     -------
     added : _Added
-    failed : list of (bytes, EdgeL3Error)
+    failed : list of bytes
     interrupt : KeyboardInterrupt or None
     """
     space = old.space if kept else None
@@ -257,7 +253,7 @@ def _append(old, kept, new, folder, report, progress):
                 space, entry, error = _try_file(path, windows, means, rows, space)
                 if entry is None:
                     report(error)
-                    failed.append((name, error))
+                    failed.append(name)
                 else:
                     entries[name], rows = entry, [rows[0] + entry.rows, rows[1] + 1]
                 progress(done, len(new))
@@ -305,7 +301,7 @@ def _units(vectors):
     return (vectors / np.where(lengths > 0, lengths, 1.0)[:, np.newaxis]).astype("<f4")
 
 
-def _write_table(folder, added, entries, directories, failures):
+def _write_table(folder, added, entries, directories, failed):
     said = {
         "format": FORMAT,
         "version": __version__,
@@ -315,7 +311,7 @@ def _write_table(folder, added, entries, directories, failures):
         "rows": added.rows,
         "windows": os.path.basename(added.windows),
         "means": os.path.basename(added.means),
-        "problems": failures,
+        "problems": list(map(os.fsdecode, failed)),
     }
     members = {"metadata": np.frombuffer(json.dumps(said).encode(), np.uint8)}
     for key, column in zip(COLUMNS, zip(*entries.values()) if entries else [()] * len(COLUMNS)):

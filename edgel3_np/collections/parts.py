@@ -69,7 +69,7 @@ def list_parts(paths, use_index, report):
         if index is None:
             plain.append(path)
         elif is_fresh(index):
-            failed = [os.path.join(path, name) for name, _, _ in index.problems]
+            failed = [os.path.join(path, name) for name in index.failed]
             parts.append(Part(failed, index, np.arange(len(index.names)), path))
         else:
             parts.append(_stale_part(path, index, report, remarks))
@@ -94,7 +94,7 @@ def _stale_part(path, index, report, remarks):
     for file in files:
         number = known.pop(os.fsencode(os.path.relpath(file, path)), None)
         (numbers if number is not None and _is_same(file, index, number) else others).append((number, file))
-    failed = {os.path.join(path, name) for name, _, _ in index.problems}
+    failed = {os.path.join(path, name) for name in index.failed}
     new = sum(file not in failed for _, file in others)
     if new or known:
         remarks.append(

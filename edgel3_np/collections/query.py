@@ -28,7 +28,7 @@ class Query(NamedTuple):
         Mean embedding of the query, scaled to length 1 (zeros stay zeros).
     space : EmbeddingSpace
     source : tuple or None
-        Identity of the recording, from `_source_of`.
+        Identity of the recording, from `source_of`.
     file : tuple
         Device and inode of the query's file.
     span : tuple of float

@@ -323,6 +323,8 @@ def test_a_table_that_lies_is_refused(collection, tmp_path):
         {"space": ["a", True, 5, 5]},
         {"problems": [["a"]]},
         {"problems": 5},
+        {"problems": ["/etc/x.npz"]},
+        {"problems": ["a/../../x.npz"]},
     ):
         metadata = np.frombuffer(json.dumps({**said, **change}).encode(), np.uint8)
         np.savez(folder / "t.npz", **{**good, "metadata": metadata})
