@@ -13,6 +13,7 @@ from ..errors import EdgeL3Error
 from ..model import Model, cached_model
 from ..pipeline import SignalStats, embedding_batches, framing_for
 from .find import make_directories, stat_file
+from .interrupts import keep_interrupts
 from .results import fingerprint, read_provenance, save_embedding
 
 
@@ -69,7 +70,7 @@ class Report(NamedTuple):
     Parameters
     ----------
     input, output : str
-        Absolute paths.
+        Absolute paths. The output of a recording in a table is its part; the table's directory, if it failed.
     status : str
         `done`; `skipped`, if the output existed and was made from the same recording with the same weights and
         options; `passed over`, if it is audio of a kind that libsndfile does not read, inside a directory; or `failed`.
@@ -128,7 +129,8 @@ def guarded(work, job):
 def attempt(job, work, *given):
     """Return `work(*given)`, or the report that the job has failed."""
     try:
-        return work(*given)
+        with keep_interrupts():
+            return work(*given)
     except EdgeL3Error as error:
         text = str(error)
         return failed(job, error.kind, text if job.input in text else f"{job.input}: {text}")

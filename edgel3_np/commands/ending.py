@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import contextmanager
 
+from ..collections.interrupts import keep_interrupts
 from ..collections.names import as_text, printable
 from ..errors import EdgeL3Error
 
@@ -44,7 +45,8 @@ def finish(program, work, interrupted="interrupted"):
 
 def _exit_code(program, work, interrupted):
     try:
-        return work()
+        with keep_interrupts():
+            return work()
     except KeyboardInterrupt as interrupt:
         tell(program, str(interrupt) or interrupted)
         return INTERRUPTED

@@ -7,6 +7,7 @@ from contextlib import closing, nullcontext
 
 from ..collections.executors import MAX_PROCESSES
 from ..collections.find import count_files
+from ..collections.interrupts import keep_interrupts
 from ..collections.names import printable
 from ..collections.summary import Summary, plural
 from .ending import FAILED, NO_INPUTS, OK, escape_names
@@ -118,10 +119,10 @@ def follow(work, count, options, on_report):
     totals = Summary()
     shown = not options.quiet and (sys.stderr.isatty() if options.progress is None else options.progress)
     try:
-        with display(count, shown) as (update, say), closing(work) as done:
+        with keep_interrupts(), display(count, shown) as (update, say), closing(work) as done:
             for report in done:
-                totals.add(report)
                 on_report(report, say)
+                totals.add(report)  # what an interrupt counts as done is in the manifest
                 update(totals)
                 if options.strict and report.status == "failed":
                     break

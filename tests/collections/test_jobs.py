@@ -1,7 +1,10 @@
 """Tests of the job of one recording, as a worker does it."""
 
+import io
 import os
 import pickle
+import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +153,36 @@ def test_reasons_of_failures_name_the_file(job, monkeypatch):
 def test_interrupts_are_raised_and_not_reported(job, monkeypatch, error):
     monkeypatch.setattr(jobs, "_embed_file", lambda job: (_ for _ in ()).throw(error()))
     with pytest.raises(error):
+        embed_file(job)
+
+
+def lose_in_a_lock(job):
+    try:
+        raise KeyboardInterrupt
+    finally:
+        threading.Lock().release()
+
+
+def lose_in_an_archive(job):
+    with zipfile.ZipFile(io.BytesIO(), "w") as archive:
+        member = archive.open("a", "w")  # while it is kept, the archive refuses to be closed
+        raise KeyboardInterrupt(member)
+
+
+def lose_in_both(job):
+    try:
+        lose_in_a_lock(job)
+    except Exception as error:
+        raise jobs.EdgeL3Error("expected something else") from error
+
+
+@pytest.mark.parametrize("work", [lose_in_a_lock, lose_in_an_archive, lose_in_both])
+def test_an_interrupt_that_python_loses_is_raised_and_not_reported(job, monkeypatch, work):
+    """So it ends a run: see `keep_interrupts`."""
+    with pytest.raises((RuntimeError, ValueError)):
+        work(job)
+    monkeypatch.setattr(jobs, "_embed_file", work)
+    with pytest.raises(KeyboardInterrupt):
         embed_file(job)
 
 

@@ -54,6 +54,19 @@ def test_the_message_after_an_interrupt(capsys):
     assert capsys.readouterr().err == "p: interrupted; nothing is written\n"
 
 
+def test_the_message_after_an_interrupt_that_python_loses(capsys):
+    def work():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    assert finish("p", work) == ending.INTERRUPTED
+    assert capsys.readouterr().err == "p: interrupted\n"
+    with pytest.raises(RuntimeError):
+        finish("p", lambda: fail(RuntimeError("a defect")))
+
+
 @pytest.mark.parametrize("error", [ValueError("a defect"), SystemExit(2), MemoryError()], ids=repr)
 def test_other_exceptions_pass_through(error):
     with pytest.raises(type(error)):
