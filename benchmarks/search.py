@@ -3,8 +3,11 @@
 
     python benchmarks/search.py                         # 50,000 recordings of 100 windows: 2.6 GB of disk
     python benchmarks/search.py --recordings 5000
+    python benchmarks/search.py --recordings 100000 --approximate    # 10 million windows: 6 GB; needs faiss-cpu
+    python benchmarks/search.py --of embeddings/ --approximate       # a collection of yours; its index is written
 
-The hits with the index are compared with those without it.
+The hits with the index are compared with those without it. With --approximate, the last line tells which share of the
+ten best moments an approximate search finds (recall).
 """
 
 import argparse
@@ -23,7 +26,6 @@ from edgel3_np.index import update_index
 from edgel3_np.similar import similar
 
 HOP, FOLDER = 0.1, 500  # seconds; recordings of a folder
-QUERIES = 9
 
 
 def make(folder, recordings, windows):
@@ -56,17 +58,22 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=50_000)
     parser.add_argument("--windows", type=int, default=100, help="of a recording")
+    parser.add_argument("--queries", type=int, default=9)
+    parser.add_argument("--of", type=Path, metavar="DIR", help="a collection of embeddings, instead of made ones")
+    parser.add_argument("--approximate", action="store_true", help="write inverted lists, and search with them too")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make(folder, options.recordings, options.windows)
+        folder = options.of or Path(name)
+        if options.of is None:
+            make(folder, options.recordings, options.windows)
+        files = sorted(folder.rglob("*.npz"))
+        files = files[:: max(1, len(files) // options.queries)][: options.queries]
+        if not files:
+            parser.error(f"--of: expected a collection of npz files, found none in {folder}")
         done, clock, cpu = timed(lambda: update_index(folder))
-        print(
-            f"{done.files} recordings, {done.windows} windows: indexed in {clock:.1f} s, {cpu:.1f} s of the processor"
-        )
+        print(f"{done.files} files, {done.windows} windows: indexed in {clock:.1f} s, {cpu:.1f} s of the processor")
         done, clock, cpu = timed(lambda: update_index(folder))
         print(f"again, with nothing new: {clock:.1f} s")
-        files = sorted(folder.glob("*/*.npz"))[:: max(1, options.recordings // QUERIES)][:QUERIES]
         for moments in (False, True):
             times = []
             for query in files:
@@ -79,6 +86,17 @@ def main(arguments=None):
             what = "moments" if moments else "recordings"
             span = f"{min(times):.3f} to {max(times):.3f}"
             print(f"{what}: {statistics.median(times):.3f} s ({span}); without the index {slow:.1f} s")
+        if options.approximate:
+            _, clock, cpu = timed(lambda: update_index(folder, approximate=True))
+            print(f"inverted lists: {clock:.1f} s, {cpu:.1f} s of the processor")
+            times, found = [], []
+            for query in files:
+                exact = similar(query, folder, moments=True)
+                hits, clock, _ = timed(lambda query=query: similar(query, folder, moments=True, approximate=True))
+                times.append(clock)
+                found.append(len(set(hits) & set(exact)) / len(exact))
+            span = f"{min(times):.3f} to {max(times):.3f}"
+            print(f"approximate: {statistics.median(times):.3f} s ({span}); recall {np.mean(found):.3f}")
     return 0
 
 

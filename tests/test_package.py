@@ -19,16 +19,17 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib fcntl
-fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt multiprocessing numbers os
-pathlib platform pstats queue re shlex shutil signal stat statistics struct subprocess sys tempfile textwrap threading
-time types typing unicodedata warnings wave zipfile zlib
+__future__ argparse ast base64 collections concurrent contextlib copy cProfile csv ctypes dataclasses difflib errno
+fcntl fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt multiprocessing numbers
+os pathlib platform pstats queue re shlex shutil signal stat statistics struct subprocess sys tempfile textwrap
+threading time types typing unicodedata warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
     "classify/fit.py": {"sklearn"},
     "collections/clusters.py": {"ray"},
     "collections/export.py": {"pyarrow"},
+    "collections/inverted.py": {"faiss"},
     "collections/tables.py": {"pandas"},
     "released/keras.py": {"h5py"},
     "released/download.py": {"http", "socket", "urllib"},

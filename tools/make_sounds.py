@@ -4,7 +4,8 @@
     python tools/make_sounds.py sounds              # six of each kind
     python tools/make_sounds.py clips --each 10 --walks walks
 
-No two recordings are the same. They come from formulas and a fixed seed, so nobody has rights in them.
+No two recordings of a call are the same. They come from formulas and a fixed seed: each call makes the same ones, and
+nobody has rights in them.
 """
 
 import argparse

@@ -103,7 +103,16 @@ def find_code(parts):
     absent = {f"{door}.py" for part, doors in DOORS.items() if part not in parts for door in doors}
     found = {file.name: file.read_bytes() for file in _code_files(package) if file.name not in absent}
     for folder in (*ENGINE, *parts):
-        found.update({f"{folder}/{file.name}": file.read_bytes() for file in _code_files(package.joinpath(folder))})
+        found.update(_find_all(package.joinpath(folder), folder))
+    return found
+
+
+def _find_all(folder, name):
+    """Return the contents of all modules in a folder and below it, by path."""
+    found = {f"{name}/{file.name}": file.read_bytes() for file in _code_files(folder)}
+    for inner in sorted(folder.iterdir(), key=lambda file: file.name):
+        if inner.is_dir():
+            found.update(_find_all(inner, f"{name}/{inner.name}"))
     return found
 
 

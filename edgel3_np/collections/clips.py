@@ -10,7 +10,8 @@ from ..audio.reading import find_soundfile, open_audio
 from ..errors import EdgeL3Error
 from .atomic import atomic
 from .gather import is_centred
-from .results import MAX_TIME, read_provenance
+from .results import MAX_TIME
+from .sources import provenance_of
 
 MAX_STEM = 40  # letters of a recording's name in the name of its clip
 
@@ -60,7 +61,7 @@ def write_clip(hit, directory, number):
 
 def span_of(hit):
     """Return the second of the recording that a hit was found in: its start and end, in seconds."""
-    start = hit.time - 0.5 if is_centred(read_provenance(hit.path) or {}) else hit.time
+    start = hit.time - 0.5 if is_centred(provenance_of(hit.path) or {}) else hit.time
     return max(0.0, start), start + 1.0
 
 

@@ -19,6 +19,9 @@ from .bundles import MOST, bundles, embed_bundle
 from .executors import MAX_PROCESSES, jobs_of, run_in_processes, run_jobs
 from .find import find_files, in_shard, name_outputs, output_names
 from .jobs import Job, Report, failed
+from .parquet.part import MAX_NUMBER
+from .parquet.shard import check_format, write_shard
+from .parquet.worker import embed_for_table
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -42,9 +45,10 @@ def embed_files(
     threads: int | None = None,
     resume: bool = True,
     strict: bool = False,
+    format: str = "npz",
     on_report: Callable[[Report], object] | None = None,
 ) -> Summary:
-    """Embed a collection of recordings into one npz each, in a tree that mirrors theirs.
+    """Embed a collection of recordings into one npz each, in a tree that mirrors theirs, or into a table.
 
     Each npz has the arrays `embedding`, `timestamps` and `provenance` (JSON), and appears whole or not at all.
     `iter_files` does the same and yields a report for each recording, as soon as it ends.
@@ -87,6 +91,11 @@ def embed_files(
     strict : bool
         A recording of which less or more is read than its headers promise fails, of the kind `incomplete`. Otherwise it
         is embedded, and its report says so.
+    format : {'npz', 'parquet'}
+        `parquet`: instead of the npz files, `output_dir` gets a table in parts, `part-K-of-N-00000.parquet` and so on,
+        of up to 100,000 rows each. All of them together have a row for each window, with the columns `path`, `time` and
+        `embedding`. A report `done` comes when the rows are in a finished file, so reports come late. Needs pyarrow
+        (extra `parquet`), `output_dir`, and no `suffix`.
     on_report : callable, Report -> None, optional
         Called with the report of each recording, in the order in which they end.
 
@@ -133,6 +142,7 @@ def embed_files(
         shard=shard,
         resume=resume,
         strict=strict,
+        format=format,
     ):
         summary.add(report)
     if summary.kinds or not summary.count():
@@ -148,6 +158,7 @@ def iter_files(
     jobs: int = 1,
     pending: int = 64,
     threads: int | None = None,
+    format: str = "npz",
     on_report: Callable[[Report], object] | None = None,
     **options: Any,
 ) -> Generator[Report, None, None]:
@@ -157,7 +168,7 @@ def iter_files(
 
     Parameters
     ----------
-    inputs, output_dir, executor, jobs, pending, threads, on_report, options : as for `embed_files`
+    inputs, output_dir, executor, jobs, pending, threads, format, on_report, options : as for `embed_files`
 
     Yields
     ------
@@ -181,8 +192,9 @@ def iter_files(
     """
     check_executor(executor, jobs, pending)
     threads = 1 if threads is None and (executor is not None or jobs > 1) else threads
-    count, work, problems = find_jobs(inputs, output_dir, threads=threads, **options)
-    return reports(work, problems, executor, jobs, pending, on_report, count=count)
+    count, work, problems = find_jobs(inputs, output_dir, threads=threads, format=format, **options)
+    table = options.get("shard", (1, 1)) if format == "parquet" else None
+    return reports(work, problems, executor, jobs, pending, on_report, count=count, table=table)
 
 
 def check_executor(executor, jobs, pending):
@@ -207,10 +219,11 @@ def find_jobs(
     threads=1,
     resume=True,
     strict=False,
+    format="npz",
 ):
     """Check the options, list the recordings, and say what is to be done with each.
 
-    The arguments are those of `embed_files`.
+    The arguments are those of `embed_files`. Jobs for a table (`format='parquet'`) can be run by `reports` only.
 
     Returns
     -------
@@ -231,6 +244,7 @@ def find_jobs(
     framing = framing_for(loaded.network, hop_size, center)
     check_threads(threads, 1)
     shard = _check_shard(shard)
+    check_format(format, output_dir, suffix)
     inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
     found, unreadable, passed = find_files(inputs, recursive)
     place = output_dir, suffix
@@ -270,11 +284,13 @@ def _check_shard(shard):
     """Return a shard, (k, n), as a tuple of two ints."""
     if not isinstance(shard, tuple) or len(shard) != 2:
         raise EdgeL3Error(f"shard: expected (k, n) with 1 <= k <= n, found {shard!r}")
-    parts = check_whole("shard", shard[1])
+    parts = check_whole("shard", shard[1], 1, MAX_NUMBER)
     return check_whole("shard", shard[0], 1, parts), parts
 
 
-def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, function=None, count=None):
+def reports(
+    work, problems, executor=None, jobs=1, pending=64, on_report=None, function=None, count=None, table=None
+):  # fmt: skip
     """Run jobs and yield their reports, after those in `problems`.
 
     Parameters
@@ -289,6 +305,8 @@ def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, f
         Does a job; it must be picklable. By default recordings are embedded, short ones together.
     count : int, optional
         Number of jobs, if it is known: a few are not bundled, so that each process has some.
+    table : tuple of int (k, n), optional
+        Embed into a table, whose new parts have names with this shard.
 
     Yields
     ------
@@ -298,10 +316,9 @@ def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, f
     most = MOST if count is None else min(MOST, -(-count // (4 * jobs)))
     if executor is not None:
         most = min(MOST, max(1, pending // 64))
-    items, do = (bundles(work, most), embed_bundle) if function is None else (work, function)
 
-    def everything():
-        yield from problems
+    def run(work, function):
+        items, do = (bundles(work, most), embed_bundle) if function is None else (work, function)
         if executor is not None:
             yield from run_jobs(items, executor, pending, do)
             for job in chain.from_iterable(map(jobs_of, items)):  # left over: the executor broke
@@ -311,6 +328,13 @@ def reports(work, problems, executor=None, jobs=1, pending=64, on_report=None, f
             yield from chain.from_iterable(map(do, items)) if function is None else map(function, items)
         else:
             yield from run_in_processes(items, jobs, do, max(1, most))
+
+    def everything():
+        yield from problems
+        if table is None:
+            yield from run(work, function)
+        else:
+            yield from write_shard(work, table, lambda work: run(work, embed_for_table))
 
     with closing(everything()) as generator:
         for report in generator:

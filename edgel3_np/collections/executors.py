@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
+from .interrupts import hold_interrupts
 from .jobs import embed_file, failed
 
 MAX_PROCESSES = 61 if sys.platform == "win32" else 1024  # Windows waits for 63 things at a time, two of them its own
@@ -46,7 +47,7 @@ def run_jobs(jobs, executor, pending, function=embed_file):
                     break
                 item = again.popleft()
                 try:
-                    running[executor.submit(function, item)] = item
+                    running[_submit(executor, function, item)] = item
                 except Exception as error:  # the executor is broken or shut down
                     accepting = False
                     again.appendleft(item)
@@ -64,6 +65,11 @@ def run_jobs(jobs, executor, pending, function=embed_file):
     finally:
         for future in running:
             future.cancel()
+
+
+def _submit(executor, function, item):
+    with hold_interrupts():
+        return executor.submit(function, item)
 
 
 def jobs_of(item):

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ from .gather import (
     read_recordings,
 )
 from .names import as_text
-from .results import open_result, read_provenance
+from .parquet.part import NAME
+from .sources import Place, is_part, open_place, provenance_of
 
 PIECE_BYTES = 1 << 20  # of rows that are written at a time
 GROUP_BYTES = 1 << 24  # of rows, about, in a row group of Parquet: they are in memory
@@ -81,9 +83,9 @@ def export(paths, output, *, labels=None, on_problem=None, progress=None):
     Raises
     ------
     EdgeL3Error
-        An option is not as described; pyarrow is not installed; there are no embeddings, or embeddings of several
-        models; the output cannot be written (kind `output`); a file changes while it is read. What was at `output`
-        before is still there.
+        An option is not as described; `output` is a file of embeddings; pyarrow is not installed; there are no
+        embeddings, or embeddings of several models; the output cannot be written (kind `output`); a file changes while
+        it is read. What was at `output` before is still there.
 
     Examples
     --------
@@ -102,6 +104,8 @@ def export(paths, output, *, labels=None, on_problem=None, progress=None):
     write, output = check_output(output), os.fsdecode(output)
     paths = list_paths(paths)
     files, skipped = find_results(paths)
+    if NAME.fullmatch(os.path.basename(output)) or any(map(partial(_is_same, output), files)):
+        raise EdgeL3Error(f"{output}: expected another name than that of embeddings; nothing is written")
     report = on_problem or (lambda problem: warn(str(problem)))
     for problem in skipped:
         report(problem)
@@ -116,6 +120,13 @@ def export(paths, output, *, labels=None, on_problem=None, progress=None):
     return Exported(written, *counts)
 
 
+def _is_same(output, path):
+    try:
+        return os.path.samefile(output, path)
+    except OSError:
+        return False
+
+
 def check_output(output):
     """Return the function that writes the format of an output; raise `EdgeL3Error` if there is none, or no pyarrow."""
     ending = os.path.splitext(os.fsdecode(output))[1].lower()
@@ -127,13 +138,13 @@ def check_output(output):
     return WRITERS[ending]
 
 
-def import_parquet():
-    """Return the module pyarrow, with `pyarrow.parquet`; raise `EdgeL3Error` if it is not installed."""
+def import_parquet(otherwise="write .csv or .npy"):
+    """Return the module pyarrow, with `pyarrow.parquet`; raise `EdgeL3Error`, which names another way, without it."""
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise EdgeL3Error(
-            f"export: expected pyarrow, but it cannot be imported ({error}); pip install pyarrow, or write .csv or .npy"
+            f"Parquet: expected pyarrow, but it cannot be imported ({error}); pip install pyarrow, or {otherwise}"
         ) from error
     return pyarrow
 
@@ -145,11 +156,11 @@ def _common_provenance(files):
     """
     common, agreed, wanted = {}, {}, None
     for path in files:
-        found = read_provenance(path) or {}
+        found = provenance_of(path) or {}
         try:
             space = embedding_space(found, path)
             if space != wanted:
-                with open_result(path) as result:  # whether the provenance is true
+                with open_place(Place(path, 0 if is_part(path) else None)) as result:  # whether the provenance is true
                     embedding_space(result.provenance, path, result.dim)
         except EdgeL3Error:
             continue  # reading all of it tells what is wrong
@@ -196,16 +207,16 @@ def _counted(recordings, counts):
         yield recording
 
 
-def _keep(path, embedding):
-    """Read the embeddings of a file to their end; return them, from memory or from the file again."""
+def _keep(place, embedding):
+    """Read the embeddings of a recording to their end; return them, from memory or from the file again."""
     first = next(embedding)
     more = sum(map(len, embedding))
-    return _again(path, len(first) + more, first.shape[1]) if more else [first]
+    return _again(place, len(first) + more, first.shape[1]) if more else [first]
 
 
-def _again(path, left, dim):
-    """Yield the embeddings, shape (left, dim) in all, of a file that has been read once and is too large to be kept."""
-    with open_result(path) as result:
+def _again(place, left, dim):
+    """Yield embeddings, shape (left, dim) in all, that have been read once and are too many to be kept."""
+    with open_place(place) as result:
         for part in result.embedding:
             left -= len(part)
             if left < 0 or result.dim != dim:
@@ -213,7 +224,7 @@ def _again(path, left, dim):
                 break
             yield part
     if left:
-        raise EdgeL3Error(f"{path}: the file changed while it was read; run again", kind="changed")
+        raise EdgeL3Error(f"{place.path}: the file changed while it was read; run again", kind="changed")
 
 
 @contextmanager
@@ -244,12 +255,7 @@ def _pieces(recording):
 def _write_parquet(output, recordings, width, labelled, about):
     arrow = import_parquet()
     names = ["path", *(["label"] if labelled else [])]
-    vector = arrow.list_(arrow.float32(), width)
-    fields = [(name, arrow.string()) for name in names]
-    schema = arrow.schema(
-        [fields[0], ("time", arrow.float64()), *fields[1:], ("embedding", vector)],
-        {"edgel3_np": json.dumps(about)},
-    )
+    schema = parquet_schema(arrow, width, labelled, {"edgel3_np": json.dumps(about)})
     options = {"compression": "zstd" if arrow.Codec.is_available("zstd") else "none", "use_dictionary": names}
     with atomic(output) as file, arrow.parquet.ParquetWriter(file, schema, **options) as writer:
         for paths, times, texts, embedding in _groups(recordings):
@@ -259,6 +265,13 @@ def _write_parquet(output, recordings, width, labelled, about):
             columns.append(arrow.FixedSizeListArray.from_arrays(values, width))
             writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
     return (output,)
+
+
+def parquet_schema(arrow, width, labelled, metadata):
+    """Return the schema of a table with a row for each window; `arrow` is the module pyarrow."""
+    names = ["path", "time", *(["label"] if labelled else []), "embedding"]
+    kinds = {"time": arrow.float64(), "embedding": arrow.list_(arrow.float32(), width)}
+    return arrow.schema([(name, kinds.get(name, arrow.string())) for name in names], metadata)
 
 
 def _groups(recordings):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from .._version import CONTRACT
 from ..errors import EdgeL3Error
 from .find import find_files
-from .results import open_result, recording_of
+from .parquet.part import NAME
+from .results import recording_of
+from .sources import ENDINGS, is_part, read_results
 
 MAX_NAME = 4096  # characters of a recording's path, which is repeated in each of its rows
 
@@ -80,10 +83,12 @@ def find_results(paths):
     """
     files, problems = {}, []
     for entry in map(os.fsdecode, paths):
-        found, unreadable, _ = find_files([entry], suffixes={".npz"})
+        found, unreadable, _ = find_files([entry], suffixes=set(ENDINGS))
         folder = os.path.join(os.path.realpath(entry), "") if os.path.isdir(entry) else None
         for absolute, below in found.items():
             shown = os.path.join(entry, below) if folder else entry
+            if folder and is_part(below) and not NAME.fullmatch(os.path.basename(below)):
+                continue  # another table, such as an exported one
             if folder and os.path.islink(absolute) and not os.path.realpath(absolute).startswith(folder):
                 what = "expected a file inside this directory, found a link that leads out of it"
                 problems.append(EdgeL3Error(f"{shown}: {what}"))
@@ -140,14 +145,14 @@ def check_space(space, wanted, path):
 
 
 def read_recordings(files, keep, report):
-    """Yield the `Recording` of each file of embeddings, in order. All files must come from one model.
+    """Yield each `Recording` in files of embeddings, in order. All must come from one model.
 
     Parameters
     ----------
     files : list of str
         As `find_results` returns them.
-    keep : callable, (path, iterator of np.ndarray) -> iterable of np.ndarray
-        Reads the embeddings of a file to their end, which checks them, and returns the `parts` of its recording.
+    keep : callable, (Place, iterator of np.ndarray) -> iterable of np.ndarray
+        Reads the embeddings of a recording to their end, which checks them, and returns its `parts`.
     report : callable, EdgeL3Error -> None
         Called for each file that is skipped, because it cannot be read or was not written by `edgel3_np`.
 
@@ -158,17 +163,27 @@ def read_recordings(files, keep, report):
     """
     wanted = None
     for path in files:
-        try:
-            with open_result(path) as result:
+        for recording, space in _recordings_of(path, keep, report):
+            wanted = wanted or space
+            check_space(space, wanted, path)
+            yield recording
+
+
+def _recordings_of(path, keep, report):
+    """Yield each `Recording` in a file, and its `EmbeddingSpace`; report what ends that."""
+    with closing(read_results(path)) as results:
+        while True:
+            try:
+                place, result = next(results, (None, None))
+                if place is None:
+                    return
                 space = embedding_space(result.provenance, path, result.dim)
                 name, label = name_recording(result.provenance, path)
-                time, parts = result.timestamps(), keep(path, result.embedding)
-        except EdgeL3Error as error:
-            report(error)
-            continue
-        wanted = wanted or space
-        check_space(space, wanted, path)
-        yield Recording(name, label, time, space.dim, parts, is_centred(result.provenance))
+                time, parts = result.timestamps(), keep(place, result.embedding)
+            except EdgeL3Error as error:
+                report(error)
+                return
+            yield Recording(name, label, time, space.dim, parts, is_centred(result.provenance)), space
 
 
 def is_centred(provenance):
@@ -210,5 +225,7 @@ def check_labels(labels):
 def nothing_found(paths, files):
     """Return the error that there are no embeddings below these paths, or in these files that were found there."""
     where = ", ".join(map(os.fsdecode, paths)) or "no files are given"
-    what = "expected embeddings (npz), found none; make them with `edgel3-np RECORDINGS -o DIRECTORY`"
+    what = (
+        "expected embeddings (npz, or parts of a table), found none; make them with `edgel3-np RECORDINGS -o DIRECTORY`"
+    )
     return EdgeL3Error(f"{where}: {what}", kind="damaged" if any(map(os.path.lexists, files)) else "invalid")

@@ -1,5 +1,7 @@
 """Keep a Ctrl-C that Python would lose."""
 
+import signal
+import threading
 from contextlib import contextmanager
 
 
@@ -20,3 +22,23 @@ def keep_interrupts():
         if before is not None:
             raise KeyboardInterrupt from error
         raise
+
+
+@contextmanager
+def hold_interrupts():
+    """Let a Ctrl-C wait until the end of a block that may start processes.
+
+    One that comes in a function that runs after a fork, such as those of `logging`, is printed and forgotten.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    found = []
+    signal.signal(signal.SIGINT, lambda *given: found.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if found:
+            before(*found[0])

@@ -14,7 +14,8 @@ from ..network.threads import one_blas_thread
 from ..weights.locate import is_path
 from .find import stat_file
 from .gather import EmbeddingSpace, describe, embedding_space, nothing_found, space_of
-from .results import open_result, read_provenance
+from .results import open_result
+from .sources import provenance_of
 
 APART = 1.0 - 1e-6  # seconds; windows closer than this, their length, contain some of the same sound
 
@@ -66,7 +67,7 @@ def embed_query(path, at, files, paths, model):
     """
     failure, space = nothing_found(paths, []), None
     for first in files:
-        provenance = read_provenance(first) or {}
+        provenance = provenance_of(first) or {}
         try:
             space = embedding_space(provenance, first)
             break

@@ -163,19 +163,19 @@ def open_result(path):
     """
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path, RESULT))
-        with _read_errors(path):
+        with read_errors(path):
             info = os.fstat(file.fileno())
             archive = stack.enter_context(zipfile.ZipFile(_CappedReads(_buffered(file, info.st_size))))
             embedding, dtype, shape = _open_array(archive, "embedding.npy", "<f4", 2)
             provenance = _read_provenance(archive)
 
         def timestamps():
-            with _read_errors(path):
+            with read_errors(path):
                 member, order, found = _open_array(archive, "timestamps.npy", "<f8", 1)
                 if found != shape[:1]:
                     raise ValueError(f"{found[0]} timestamps for {shape[0]} embeddings")
             times = np.concatenate(list(_read_parts(path, member, order, found)))
-            with _read_errors(path):
+            with read_errors(path):
                 if np.abs(times).max() > MAX_TIME:
                     raise ValueError(f"a time of {np.abs(times).max():g} s")
             return times
@@ -187,7 +187,7 @@ def open_result(path):
 def read_provenance(path):
     """Return the `provenance` of a file of embeddings; None if the file is missing, damaged or not such a file."""
     try:
-        with open_regular(path, RESULT) as file, _read_errors(path), zipfile.ZipFile(_CappedReads(file)) as archive:
+        with open_regular(path, RESULT) as file, read_errors(path), zipfile.ZipFile(_CappedReads(file)) as archive:
             return _read_provenance(archive)
     except EdgeL3Error:
         return None
@@ -206,15 +206,15 @@ def recording_of(provenance):
 
 
 @contextmanager
-def _read_errors(path):
-    """Turn errors of reading a result into `EdgeL3Error`; only code that reads may run inside."""
+def read_errors(path, expected=RESULT):
+    """Turn errors of reading a file of embeddings into `EdgeL3Error`; only code that reads may run inside."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:  # zipfile raises a dozen kinds on hostile input
         found = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise EdgeL3Error(f"{path}: expected {RESULT}; found: {found}", kind="damaged") from error
+        raise EdgeL3Error(f"{path}: expected {expected}; found: {found}", kind="damaged") from error
 
 
 def _read_provenance(archive):
@@ -253,7 +253,7 @@ def _read_parts(path, file, dtype, shape):
     rows = max(1, CHUNK_FLOATS // math.prod(shape[1:]))
     for first in range(0, shape[0], rows):
         part = (min(rows, shape[0] - first), *shape[1:])
-        with _read_errors(path):
+        with read_errors(path):
             array = native(np.frombuffer(file.read(np.dtype(dtype).itemsize * math.prod(part)), dtype).reshape(part))
             if not np.isfinite(array).all():
                 raise ValueError("NaN or infinity")

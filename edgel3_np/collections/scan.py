@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,8 @@ import numpy as np
 from ..network.threads import one_blas_thread
 from .gather import embedding_space
 from .query import APART, source_of
-from .results import open_result, recording_of
+from .results import recording_of
+from .sources import read_results
 
 
 class Hit(NamedTuple):
@@ -25,7 +28,7 @@ class Hit(NamedTuple):
     time : float
         Timestamp of that single embedding, seconds.
     path : str
-        The file of embeddings.
+        The file of embeddings: an npz, or a part of a table.
     recording : str or None
         The recording that they are of: its path when it was embedded. None if the file does not tell.
     """
@@ -38,10 +41,27 @@ class Hit(NamedTuple):
 
 
 def search_file(path, query, top, moments):
-    """Return the `EmbeddingSpace` of a file, and its hits: none unless that is the query's space."""
-    with open_result(path) as result, one_blas_thread():
+    """Return the `EmbeddingSpace` of a file, and its best hits: none unless that is the query's space."""
+    best = []
+    with closing(read_results(path)) as results:
+        for _, result in results:
+            space, found = search_result(path, result, query, top, moments)
+            if space != query.space:
+                break
+            best = best_of([*best, *found], top)
+    return space, best
+
+
+def search_result(path, result, query, top, moments):
+    """Return the `EmbeddingSpace` of one recording, and its hits: none unless that is the query's space."""
+    with one_blas_thread():
         space = embedding_space(result.provenance, path, result.dim)
         return space, list(_hits(path, result, query, top, moments)) if space == query.space else []
+
+
+def best_of(hits, top):
+    """Return the best hits, at most `top`, in order."""
+    return heapq.nsmallest(top, hits, key=lambda hit: (-hit.score, hit.path, hit.recording or "", hit.time))
 
 
 def _hits(path, result, query, top, moments):

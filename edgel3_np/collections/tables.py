@@ -88,9 +88,9 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, la
     Parameters
     ----------
     paths : str or Path, or iterable of them
-        Files of embeddings (npz) that `edgel3-np` or `embed_files` wrote, and directories, which are searched for such
-        files recursively (links that lead out of them and names with a leading dot are ignored). All files must come
-        from one model.
+        Files of embeddings (npz, or parts of a table) that `edgel3-np` or `embed_files` wrote, and directories, which
+        are searched for such files recursively (links that lead out of them and names with a leading dot are ignored).
+        All files must come from one model.
     labels : 'folder' or None
         Label each recording with the name of the folder that holds it, below the directory that was embedded; a
         recording that lies in that directory itself gets the label ''.
@@ -129,7 +129,7 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, la
     check_labels(labels)
     paths = list_paths(paths)
     files, skipped = find_results(paths)
-    found = list(read_recordings(files, lambda path, parts: list(parts), skipped.append))
+    found = list(read_recordings(files, lambda place, parts: list(parts), skipped.append))
     for problem in skipped:
         warn(str(problem))
     if not found:

@@ -7,6 +7,7 @@ import os
 
 from .._version import CONTRACT, __version__
 from ..collections.embed import find_jobs, reports
+from ..collections.parquet.shard import FORMATS
 from ..errors import EdgeL3Error
 from ..weights.locate import PATH_VARIABLE
 from ..weights.registry import DEFAULT, OPENL3_FRONTENDS, openl3_name
@@ -78,6 +79,7 @@ def _find_jobs(options):
         threads=options.threads or (1 if options.jobs > 1 else None),
         resume=options.resume,
         strict=options.strict,
+        format=options.format,
     )
 
 
@@ -101,7 +103,8 @@ def embed_collection(options, count, jobs, problems, manifest=None):
     code : int
         0: every file is embedded; 1: some fail; 255: all are passed over.
     """
-    work = reports(jobs, problems, jobs=options.jobs, count=count)
+    table = options.shard if options.format == "parquet" else None
+    work = reports(jobs, problems, jobs=options.jobs, count=count, table=table)
     totals = follow(work, count, options, lambda report, say: print_report(report, options, manifest, say))
     if not options.quiet or totals.kinds:
         tell(PROGRAM, str(totals))
@@ -118,6 +121,7 @@ def build_parser(program=f"{PROGRAM} embed"):
             f"{PROGRAM} recordings/ -o embeddings/     # a tree of npz files like the tree of the recordings",
             f"{PROGRAM} song.mp3 --hop-size 0.5        # writes song.npz beside it, with two embeddings a second",
             f"{PROGRAM} recordings/ -o out/ -j 8          # eight processes; a second run does only what is missing",
+            f"{PROGRAM} recordings/ -o out/ --format parquet   # one table, in a few large files",
         ],
         "Exit codes: 0 all files are embedded, 1 some fail, 2 wrong usage or no such model, 255 no audio files, 130 "
         f"interrupted, 141 nobody reads the output. Models are looked up in the directories of {PATH_VARIABLE}, then "
@@ -151,6 +155,13 @@ def _add_files(add):
         "if it is missing",
     )
     add("-x", "--suffix", metavar="TEXT", help="write <name>_TEXT.npz instead of <name>.npz")
+    add(
+        "--format",
+        choices=FORMATS,
+        default="npz",
+        help="parquet: write a table in parts into DIR, part-K-of-N-00000.parquet and so on, instead of an npz for "
+        "each input: for many short recordings; needs pyarrow (default: %(default)s)",
+    )
 
 
 def _add_collections(add):

@@ -53,7 +53,12 @@ def build_parser():
         "usage, no embeddings, embeddings of several models or no pyarrow, 130 interrupted.",
     )
     add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="directory of embeddings (npz), with its subdirectories; or an npz")
+    add(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="directory of embeddings (npz, or parts of a table), with its subdirectories; or such a file",
+    )
     add(
         "-o",
         "--output",

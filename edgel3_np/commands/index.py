@@ -24,11 +24,11 @@ def _run_index(arguments):
     failed = 0
     for path in options.paths:
         with wrong_usage("invalid"):
-            failed += index_directory(PROGRAM, path)
+            failed += index_directory(PROGRAM, path, approximate=options.approximate)
     return FAILED if failed else OK
 
 
-def index_directory(program, path, quiet=False):
+def index_directory(program, path, quiet=False, approximate=False):
     """Bring the index of a directory up to date, show the progress, and say what was done.
 
     Returns
@@ -39,11 +39,12 @@ def index_directory(program, path, quiet=False):
     with steps(printable(path), None, not quiet and sys.stderr.isatty()) as step:
         done = update_index(
             path,
+            approximate=approximate,
             on_problem=lambda problem: tell(program, f"passed over: {describe(problem)}"),
             progress=lambda number, count: step(),
         )
     if not quiet:
-        tell(program, _summary(path, done))
+        tell(program, _summary(path, done) + (", with inverted lists" if approximate else ""))
     return done.failed
 
 
@@ -65,11 +66,18 @@ def build_parser():
         [
             "edgel3-np index embeddings/                      # after each run that has added something",
             "edgel3-np recordings/ -o embeddings/ --index     # embed, and index what is new",
+            "edgel3-np index --approximate embeddings/        # for an index that is larger than memory",
         ],
         "Exit codes: 0 done, 1 a file cannot be read or the index cannot be written (or another run is writing it), 2 "
         "wrong usage, or embeddings of several models, 130 interrupted.",
     )
     parser.add_argument(
         "paths", nargs="+", metavar="DIR", help="directory of embeddings, as `edgel3-np -o DIR` writes it"
+    )
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="write inverted lists too (a quarter more of disk), for `edgel3-np similar --moments --approximate` in a "
+        "collection whose index is larger than memory; needs the package faiss-cpu; ask for them again after each run",
     )
     return parser

@@ -99,7 +99,12 @@ def build_parser():
         "wrong labels or embeddings of several models, 130 interrupted.",
     )
     add = parser.add_argument
-    add("paths", nargs="+", metavar="DIR", help="directory of embeddings (npz), with its subdirectories; or an npz")
+    add(
+        "paths",
+        nargs="+",
+        metavar="DIR",
+        help="directory of embeddings (npz, or parts of a table), with its subdirectories; or such a file",
+    )
     add("-o", "--output", required=True, metavar="FILE", help="page to write, such as map.html")
     add("--moments", action="store_true", help="draw windows of one second instead of recordings")
     add(

@@ -42,6 +42,7 @@ def _run_similar(arguments):
             top=options.top,
             at=options.at,
             moments=options.moments,
+            approximate=options.approximate,
             model=options.model,
             on_problem=report,
         )
@@ -99,10 +100,21 @@ def build_parser():
     )
     add = parser.add_argument
     add("query", metavar="QUERY", help="audio file, or npz of embeddings")
-    add("paths", nargs="+", metavar="DIR", help="directory of embeddings (npz), with its subdirectories; or an npz")
+    add(
+        "paths",
+        nargs="+",
+        metavar="DIR",
+        help="directory of embeddings (npz, or parts of a table), with its subdirectories; or such a file",
+    )
     add("--top", type=whole_number(), default=10, metavar="N", help="number of hits (default: %(default)s)")
     add("--at", type=time_span, metavar="S[-E]", help="take only second S of the query, or seconds S to E")
     add("--moments", action="store_true", help="rank moments, at least a second apart, instead of recordings")
+    add(
+        "--approximate",
+        action="store_true",
+        help="with --moments: read a few of the inverted lists that `edgel3-np index --approximate` wrote; may miss a "
+        "hit",
+    )
     add("-m", "--model", metavar="NAME|PATH", help="model to embed the query with (default: the collection's)")
     add("--clips", metavar="DIR", help="write the second of each hit as a WAV file into this directory")
     add_page_options(add)

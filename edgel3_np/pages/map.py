@@ -69,7 +69,7 @@ def gather_points(files, *, moments=False, most=1000, report):
         Files come from several models.
     """
     kept, step, count = [], 1, 0
-    for recording in read_recordings(files, lambda path, parts: np.concatenate(list(parts)), report):
+    for recording in read_recordings(files, lambda place, parts: np.concatenate(list(parts)), report):
         vectors, starts = _points_of(recording, moments)
         number = -count % step
         while number < len(starts):

@@ -31,14 +31,16 @@ class Archive:
         The file's content.
     name : str
         What messages call the file.
+    methods : tuple of int
+        Allowed compressions. Without any, nothing is larger in memory than in the file.
 
     Raises
     ------
     EdgeL3Error
-        It is not a zip file, or a member is encrypted, repeated, or compressed by another method than deflate.
+        It is not a zip file, or a member is encrypted, repeated, or compressed by another method.
     """
 
-    def __init__(self, content, name):
+    def __init__(self, content, name, methods=(zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)):
         self.name = name
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
@@ -53,8 +55,9 @@ class Archive:
             key = member.filename[:-4] if member.filename.endswith(".npy") else member.filename
             if key in self._members:
                 raise self.error(key, "one member of that name", "two")
-            if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise self.error(key, "a stored or deflated member", "another compression, or encryption")
+            if member.flag_bits & 1 or member.compress_type not in methods:
+                expected = "a stored or deflated member" if zipfile.ZIP_DEFLATED in methods else "a stored member"
+                raise self.error(key, expected, "another compression, or encryption")
             self._members[key] = member
 
     def error(self, member, expected, found):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ import soundfile
 from edgel3_np.collections import executors
 from edgel3_np.collections.embed import find_jobs
 from edgel3_np.collections.executors import embed_file_in_worker, process_pool, run_in_processes, run_jobs
+from edgel3_np.collections.interrupts import hold_interrupts
 from edgel3_np.collections.jobs import Job, Report
 
 posix = pytest.mark.skipif(os.name != "posix", reason="only POSIX has signals")
@@ -173,3 +175,54 @@ def test_sigterm_interrupts_a_job_only_while_it_runs(monkeypatch):
         assert embed_file_in_worker("a") == "a done" and exits == [1]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interrupt_while_a_job_is_submitted_comes_after_it():
+    """A process may be started then, and what runs after a fork loses interrupts."""
+    log = []
+
+    class Slow(ThreadPoolExecutor):
+        def submit(self, *given):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            log.append("submitted")
+            return super().submit(*given)
+
+    before = signal.getsignal(signal.SIGINT)
+    with Slow(1) as pool, pytest.raises(KeyboardInterrupt):
+        list(run_jobs([1, 2], pool, 1, str))
+    assert log == ["submitted"] and signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_of_interrupts_of_the_user_is_called_and_kept():
+    found = []
+
+    def handler(number, frame):
+        found.append(number)
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with hold_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            assert found == []
+        assert found == [signal.SIGINT] and signal.getsignal(signal.SIGINT) is handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with hold_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_leave_handlers_alone():
+    """Only the main thread may set them."""
+    before, found = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with hold_interrupts():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]

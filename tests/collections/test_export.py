@@ -280,13 +280,28 @@ def test_a_full_disk(folder, tmp_path, name, monkeypatch):
         export(folder, tmp_path / name)
 
 
+def test_embeddings_are_not_replaced(tmp_path):
+    """Neither by the name of a part, nor under another name of the same file."""
+    source = save(tmp_path / "c" / "a.npz", np.ones((3, DIM)))
+    content = source.read_bytes()
+    os.link(source, tmp_path / "a.npy")
+    for output in (tmp_path / "a.npy", tmp_path / "part-1-of-1-00000.parquet"):
+        with pytest.raises(edgel3_np.EdgeL3Error, match="expected another name than that of embeddings"):
+            export(tmp_path / "c", output)
+    assert source.read_bytes() == content and sorted(os.listdir(tmp_path)) == ["a.npy", "c"]
+
+
 def test_wrong_arguments(folder, tmp_path):
     (tmp_path / "none").mkdir()
     for arguments, options, message in (
         ((folder, tmp_path / "all.xlsx"), {}, r"all.xlsx: expected a name that ends in .parquet, .csv or .npy, found"),
         ((folder, tmp_path / "all"), {}, "all: expected a name that ends in .*, found 'no ending'"),
         ((folder, tmp_path / "all.csv"), {"labels": "file"}, "labels: expected 'folder'"),
-        ((tmp_path / "none", tmp_path / "all.csv"), {}, "none: expected embeddings .npz., found none; make them"),
+        (
+            (tmp_path / "none", tmp_path / "all.csv"),
+            {},
+            "expected embeddings .npz, or parts of a table., found none; make",
+        ),
         (([], tmp_path / "all.npy"), {}, "no files are given: expected embeddings"),
     ):
         with pytest.raises(edgel3_np.EdgeL3Error, match=message):
@@ -296,7 +311,7 @@ def test_wrong_arguments(folder, tmp_path):
 
 def test_without_pyarrow(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    message = r"export: expected pyarrow, but .*; pip install pyarrow, or write .csv or .npy"
+    message = r"Parquet: expected pyarrow, but .*; pip install pyarrow, or write .csv or .npy"
     with pytest.raises(edgel3_np.EdgeL3Error, match=message):
         export(folder, tmp_path / "all.parquet")
     assert export(folder, tmp_path / "ALL.NPY").recordings == 9

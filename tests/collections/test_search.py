@@ -229,9 +229,9 @@ def test_wrong_arguments(tmp_path):
         ((query, tmp_path / "c"), {"at": "3"}, "at: expected a time in seconds"),
         ((query, tmp_path / "c"), {"at": (3, 1)}, "at: expected a time in seconds"),
         ((query, tmp_path / "c"), {"at": math.nan}, "at: expected a time in seconds"),
-        ((query, tmp_path / "none"), {}, "none: expected embeddings .npz., found none; make them"),
+        ((query, tmp_path / "none"), {}, "none: expected embeddings .npz, or parts of a table., found none; make them"),
         ((query, []), {}, "no files are given: expected embeddings"),
-        ((tmp_path / "a.wav", tmp_path / "none"), {}, "expected embeddings .npz., found none"),
+        ((tmp_path / "a.wav", tmp_path / "none"), {}, "expected embeddings .npz, or parts of a table., found none"),
         ((tmp_path / "missing.npz", tmp_path / "c"), {}, "missing.npz: cannot be read: No such file"),
     ):
         with pytest.raises(edgel3_np.EdgeL3Error, match=message):

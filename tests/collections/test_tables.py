@@ -114,7 +114,9 @@ def test_two_models(tmp_path):
 def test_nothing_to_load(tmp_path):
     (tmp_path / "none").mkdir()
     for paths in (tmp_path / "none", [tmp_path / "none"], []):
-        with pytest.raises(edgel3_np.EdgeL3Error, match=r"expected embeddings .npz., found none; make them") as caught:
+        with pytest.raises(
+            edgel3_np.EdgeL3Error, match=r"expected embeddings .npz, or parts of a table., found none; make them"
+        ) as caught:
             edgel3_np.load(paths)
         assert caught.value.kind == "invalid"
     (tmp_path / "none" / "x.npz").write_text("x")

@@ -50,7 +50,7 @@ def test_what_is_wrong(collection, capsys):
     for arguments, code, message in (
         ([folder, "-o", str(collection / "m.txt")], 2, "expected a name that ends in .html"),
         ([folder, "-o", str(collection / "no" / "m.html")], 2, "expected a name in an existing directory"),
-        ([str(collection / "sounds"), "-o", page], 2, "expected embeddings (npz), found none"),
+        ([str(collection / "sounds"), "-o", page], 2, "expected embeddings (npz, or parts of a table), found none"),
         ([folder, "-o", page, "--points", "1"], 2, "expected a whole number above 1"),
         ([folder, "-o", page, "--labels", str(collection / "nothing")], 1, "nothing"),
     ):

@@ -80,7 +80,7 @@ def test_hits_are_printed(collection, tmp_path, capsys):
 def test_what_is_searched_for_comes_first(collection, tmp_path, capsys):
     query, folder = str(collection[0]), str(tmp_path / "c")
     for arguments, message in (
-        ([query, f"{folder}x"], "expected a directory of embeddings, or an npz; found nothing of that name"),
+        ([query, f"{folder}x"], "expected a directory of embeddings, an npz, or a part of a table; found nothing"),
         ([folder, query], "found a directory; the query comes first"),
         ([query, __file__], "found another file (the query comes first)"),
     ):

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..errors import EdgeL3Error
 from .gather import find_results
-from .index import Index, is_fresh, open_index
+from .index import Index, clamped, is_fresh, open_index
+from .sources import Place
 
 
-class Part(NamedTuple):
+class Listing(NamedTuple):
     """The files of one of the paths that are searched.
 
     Parameters
@@ -22,7 +23,7 @@ class Part(NamedTuple):
     known : Index or None
         The index that knows some of them.
     numbers : np.ndarray [shape=(n,), int64]
-        Files that the index knows, by their place in it.
+        Recordings that the index knows, by their place in it.
     entry : str
         The path, as it was given.
     """
@@ -32,17 +33,20 @@ class Part(NamedTuple):
     numbers: np.ndarray = np.zeros(0, np.int64)
     entry: str = ""
 
-    def path_of(self, place):
-        """Return the path of the file that is `numbers[place]`, as it is to be shown."""
-        return os.path.join(self.entry, os.fsdecode(self.known.names[self.numbers[place]]))
+    def place_of(self, which):
+        """Return the `Place` of the recording that is `numbers[which]`, with the path as it is to be shown."""
+        file, number = self.known.place_of(self.numbers[which])
+        return Place(os.path.join(self.entry, os.fsdecode(self.known.names[file])), number)
 
     def all_files(self):
         """Yield all files, those of the index first."""
-        yield from (self.path_of(place) for place in range(len(self.numbers)))
+        if self.known is not None:
+            for file in np.unique(self.known.owners[self.numbers]):
+                yield os.path.join(self.entry, os.fsdecode(self.known.names[file]))
         yield from self.files
 
 
-def list_parts(paths, use_index, report):
+def list_files(paths, use_index, report):
     """List the files of embeddings among paths, and below those that are directories.
 
     Parameters
@@ -54,11 +58,11 @@ def list_parts(paths, use_index, report):
 
     Returns
     -------
-    parts : list of Part
+    listings : list of Listing
     remarks : list of str
         On indexes that are stale or damaged.
     """
-    paths, parts, plain, remarks = list(map(os.fsdecode, paths)), [], [], []
+    paths, listings, plain, remarks = list(map(os.fsdecode, paths)), [], [], []
     use_index = use_index and not _overlap(paths)
     for path in paths:
         try:
@@ -70,13 +74,13 @@ def list_parts(paths, use_index, report):
             plain.append(path)
         elif is_fresh(index):
             failed = [os.path.join(path, name) for name in index.failed]
-            parts.append(Part(failed, index, np.arange(len(index.names)), path))
+            listings.append(Listing(failed, index, np.arange(len(index.owners)), path))
         else:
-            parts.append(_stale_part(path, index, report, remarks))
+            listings.append(_stale_listing(path, index, report, remarks))
     files, problems = find_results(plain)
     for problem in problems:
         report(problem)
-    return [*parts, Part(files)], remarks
+    return [*listings, Listing(files)], remarks
 
 
 def _overlap(paths):
@@ -85,8 +89,8 @@ def _overlap(paths):
     return any(after.startswith(before) for before, after in zip(ends, ends[1:]))
 
 
-def _stale_part(path, index, report, remarks):
-    """Return the part of a directory in which something has changed since its index was written."""
+def _stale_listing(path, index, report, remarks):
+    """Return the listing of a directory in which something has changed since its index was written."""
     files, problems = find_results([path])
     for problem in problems:
         report(problem)
@@ -101,7 +105,8 @@ def _stale_part(path, index, report, remarks):
             f"{path}: its index is stale (new or changed files: {new}, gone: {len(known)}), which takes longer "
             f"and finds the same; bring it up to date: edgel3-np index {path}"
         )
-    return Part([file for _, file in others], index, np.array([number for number, _ in numbers], np.int64), path)
+    same = np.array([number for number, _ in numbers], np.int64)
+    return Listing([file for _, file in others], index, np.flatnonzero(np.isin(index.owners, same)), path)
 
 
 def _is_same(file, index, number):
@@ -109,4 +114,4 @@ def _is_same(file, index, number):
         info = os.stat(file)
     except OSError:
         return False
-    return (info.st_size, info.st_mtime_ns) == (index.sizes[number], index.times[number])
+    return (info.st_size, clamped(info.st_mtime_ns)) == (index.sizes[number], index.times[number])
