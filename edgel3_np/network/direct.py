@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .maps import clear_columns, finish, padded_map, pieces, strided
+from .maps import activate, clear_columns, finish, padded_map, pieces, strided
 
 STRIP_FLOATS = 1 << 17  # floats of the matrix of neighbours of a strip
 
@@ -62,7 +62,7 @@ def record(tape, layer, x, out, scratch, strip):
         if straight:  # the lanes of the product are in the order of the next map
             pixels = out.tiles[window, first - out.top : first - out.top + rows]  # (rows, phases, tiles, filters)
             tape.matmul(patches.T, layer.weights, out=pixels.reshape(-1, layer.filters))
-            tape.relu(pixels, out=pixels) if layer.relu else None
+            activate(tape, layer, pixels, pixels)
             clear_columns(tape, pixels, width)
         else:
             tape.matmul(patches.T, layer.weights, out=y)

@@ -113,7 +113,7 @@ def pieces(*shapes):
 
 
 def finish(tape, layer, y, first, out):
-    """Record what follows a convolution: max-pool, ReLU, and the way into the next map.
+    """Record what follows a convolution: max-pool, activation, and the way into the next map.
 
     Parameters
     ----------
@@ -136,12 +136,21 @@ def finish(tape, layer, y, first, out):
         y, first, width = y[:, ::2], first // 2, width // 2
     y = y[:, :, : height - first]
     first -= out.top
-    rows, afterwards = out.tiles[:, first : first + y.shape[2]], layer.relu and out.layout == "tiled"
-    write = tape.relu if layer.relu and not afterwards else tape.copy
+    rows, afterwards = out.tiles[:, first : first + y.shape[2]], out.layout == "tiled"
     for source, target in _columns(y, rows, width):
-        write(source, out=target)
-    if afterwards:  # one pass over whole rows is faster than a maximum that jumps
-        tape.relu(rows, out=rows)
+        tape.copy(source, out=target) if afterwards else activate(tape, layer, source, target)
+    if afterwards:  # one pass over whole rows is faster than one that jumps
+        activate(tape, layer, rows, rows)
+
+
+def activate(tape, layer, y, out):
+    """Record the activation of a layer, from `y` to `out`: whole levels, ReLU or none."""
+    if layer.whole:
+        tape.levels(y, out=out)
+    elif layer.relu:
+        tape.relu(y, out=out)
+    elif y is not out:
+        tape.copy(y, out=out)
 
 
 def _columns(y, tiles, width):

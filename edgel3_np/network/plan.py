@@ -53,6 +53,8 @@ class Layer:
         Time that the cost model expects, in microseconds a window on one thread.
     weights : tuple of np.ndarray, np.ndarray or tuple of csc_matrix
         As the algorithm's `pack` returns them, with bias and batch norm.
+    whole : bool
+        What follows the convolution is rounded to whole levels, from 0 to `integers.TOP`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Layer:
     density: float
     cost: float
     weights: Any = None
+    whole: bool = False
 
     @property
     def module(self):
@@ -101,6 +104,8 @@ class Network:
         Windows that go through the layers together. It decides about speed only.
     pool_grid : tuple of int (mel, time)
         Parts of the last map whose maxima are the embedding.
+    exact : bool
+        All products are of whole numbers, and the input is the levels of `features.levels`: the same bytes everywhere.
     spare : list of Workspace
         Workspaces that no forward pass uses now, for the next one. They hold nothing that a result depends on.
     """
@@ -113,6 +118,7 @@ class Network:
     fused: bool
     microbatch: int
     pool_grid: tuple
+    exact: bool
     spare: list = field(default_factory=list, init=False, repr=False)
 
     def __getstate__(self):
@@ -154,12 +160,13 @@ def plan_network(weights, dim=None):
         raise EdgeL3Error(f"dim: expected {expected} for {weights.name}, found {dim!r}")
     frontend = weights.frontend
     bands = mel_bands(mel_filterbank(frontend) if weights.mel is None else weights.mel)
-    scale, shift = _affine(weights.norms[0])
+    exact = weights.zero is not None
+    scale, shift = ([1.0], [-weights.zero]) if exact else input_affine(weights)
     with one_blas_thread():  # products of weights must not depend on the number of threads either
         arena = Arena()
         layers = [
             replace(layer, weights=_settle(layer.module.pack(kernel, bias, layer), arena))
-            for layer, (kernel, bias) in zip(choose_layers(weights), fold_batch_norms(weights))
+            for layer, (kernel, bias) in zip(choose_layers(weights), (whole_kernels if exact else fold_batch_norms)(weights))
         ]
     first, second = layers[:2]
     fused = first.algorithm == "direct" and second.algorithm == "winograd" and np.prod(second.shape) >= FUSED_FLOATS
@@ -174,6 +181,7 @@ def plan_network(weights, dim=None):
         bool(fused),
         max(1, int(MICROBATCH_FLOATS // largest)),
         pool_grid,
+        exact,
     )
 
 
@@ -208,8 +216,10 @@ def choose_layers(weights):
     for number, (csr, shape) in enumerate(zip(weights.kernels, shapes), 1):
         density = len(csr.data) / (csr.shape[0] * csr.shape[1])
         common = {"shape": shape, "filters": csr.shape[1], "pool": number in POOLED, "density": density}
-        common.update(name=f"conv{number}", relu=number < len(weights.norms))
-        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1)), *(("winograd", tile) for tile in TILES)]
+        relu, exact = number < 8 or weights.final_activation == "relu", weights.zero is not None
+        common.update(name=f"conv{number}", relu=relu, whole=exact and number < 8)
+        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1))]
+        candidates += [("winograd", tile) for tile in TILES if not exact]  # larger sums, and weights that are not whole
         options.append(
             [
                 Layer(
@@ -246,6 +256,22 @@ def fold_batch_norms(weights):
             scale, shift = _affine(norm)
             kernel, bias = kernel * scale, bias * scale + shift
         yield kernel, bias
+
+
+def whole_kernels(weights):
+    """Yield kernel and bias of each convolution as `fold_batch_norms` does, for a network of whole numbers.
+
+    They are whole multiples of a power of two, so float32 holds them, their products with levels, and all sums.
+    """
+    for csr, bias, shift in zip(weights.kernels, weights.biases, weights.shifts):
+        exponents = -shift.astype(np.int64)
+        kernel = to_dense(csr).astype(np.float64).transpose(1, 0, 2, 3)
+        yield np.ldexp(kernel, exponents), np.ldexp(bias.astype(np.float64), exponents)
+
+
+def input_affine(weights):
+    """Return scale and shift of the input's batch norm, each of shape (1,), float64."""
+    return _affine(weights.norms[0])
 
 
 def _affine(norm):

@@ -12,7 +12,7 @@ the other, is right at both edges, and one copy makes all three shifts.
 
 import numpy as np
 
-from .maps import Map, finish, pieces, strided
+from .maps import Map, activate, finish, pieces, strided
 
 GAP = 2  # columns of zeros behind each row of a channel
 
@@ -72,8 +72,7 @@ def record(tape, layer, x, out, scratch, strip):
         even, odd = (tall[..., start : width * 2 : 2] for start in range(2))
         tape.maximum(even, odd, out=y[..., :width])
     tape.copy(0.0, out=y[..., width:])
-    if layer.relu:
-        tape.relu(y, out=y)
+    activate(tape, layer, y, y)
     shift(tape, y, out.array)
 
 

@@ -6,8 +6,11 @@ of a few microseconds, where only one thread at a time can run Python.
 
 import numpy as np
 
+from ..weights.integers import TOP
+
 _ZEROS = np.zeros(1 << 13, np.float32)
 _ZEROS.setflags(write=False)
+_TOP = np.float32(TOP)
 _SHORT = 256  # floats of a row that are not worth an array of zeros
 
 
@@ -64,6 +67,10 @@ class Tape:
         zeros = _ZEROS[:run] if _SHORT <= run <= len(_ZEROS) else _ZEROS[0]  # NumPy is twice as fast with an array
         self.calls.append((np.maximum, a, zeros, out))
 
+    def levels(self, a, out):
+        """Record `out = clip(round(a), 0, TOP)`: one rounding of each number, to the nearest even one if it is in the middle."""
+        self.calls.append((_levels, a, None, out))
+
     def max(self, a, axis, out):
         """Record `out = a.max(axis)`."""
         self.calls.append((_max, a, axis, out))
@@ -83,6 +90,11 @@ def _long_rows(a):
 
 def _copy(a, _, out):
     np.copyto(out, a)
+
+
+def _levels(a, _, out):
+    np.rint(a, out=out)
+    np.clip(out, _ZEROS[0], _TOP, out=out)
 
 
 def _max(a, axis, out):

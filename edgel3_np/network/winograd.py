@@ -17,7 +17,7 @@ Steps 2 to 4 take a few rows of points at a time, so that v and m stay in the ca
 import numpy as np
 
 from .cook_toom import cook_toom
-from .maps import clear_columns, finish, pieces, strided, tiled_map
+from .maps import activate, clear_columns, finish, pieces, strided, tiled_map
 
 PRODUCT = 1_000_000  # multiplications of a product below which OpenBLAS does not copy its factors first
 LANES = 64  # lanes of a product that are worth a pass over the weights, about
@@ -175,6 +175,6 @@ def _write_rows(tape, layer, at_rows, z, first, out):
     for window in range(b):
         pixels = target[window].reshape(k, points - 2, mc, lane)
         tape.matmul(at_rows, z[window].swapaxes(1, 2), out=pixels.swapaxes(1, 2))
-    tape.relu(inside, out=inside) if layer.relu else None
+    activate(tape, layer, inside, inside)
     tape.copy(0.0, out=target[:, height - first :]) if rows > height - first else None
     clear_columns(tape, target, width)

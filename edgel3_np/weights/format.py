@@ -15,7 +15,17 @@ member             dtype, shape                       content
 ``mel``            f4 (1 + n_fft // 2, n_mels)        only if the source's mel matrix is not the formula's, bit for bit
 =================  =================================  =============================================================
 
-Nothing is folded: batch norms are stored as they were trained, so that the file can be turned back into its source bit
+A network of whole numbers (`integers`; its metadata has ``zero``) has no batch norms, and instead:
+
+=================  =================================  =============================================================
+``conv1.data``     i2 (nnz,)                          weights, times ``2**shift`` of their filter
+``conv1.bias``     i4 (out,)                          bias, times ``2**shift``
+``conv1.shift``    i1 (out,)                          from -20 to 40
+=================  =================================  =============================================================
+
+A file of which some sum of products could reach 2**24, where float32 would round it, is refused.
+
+In the others nothing is folded: batch norms are stored as they were trained, so that the file can be turned back into its source bit
 for bit (in float32; zeros come back as +0.0, although pruning leaves half of them as -0.0). They are folded into the
 kernels, in float64, when a network is planned.
 """
@@ -27,9 +37,10 @@ import numpy as np
 
 from .._files import read_file
 from ..features.frontend import FrontEnd
+from .integers import EXACT, SHIFTS, TOP, input_range, largest_sum
 from .metadata import Metadata, read_metadata, write_metadata
 from .npz import Archive, write_npz
-from .sparse import CSR
+from .sparse import CSR, to_matrix
 
 MAX_FILE_BYTES = 64 << 20  # the largest of these networks, dense, takes 25 MB
 BATCH_NORM_EPSILON = 1e-3  # the same in every batch norm
@@ -57,6 +68,11 @@ class Weights(NamedTuple):
         of the whole map: OpenL3's long embeddings.
     sha256 : str
         Hash of the file; empty before the file is written.
+    zero : int or None
+        Of a network of whole numbers: the level of the input's padding. Then the data of `kernels` is int16, `biases`
+        are int32, and there are no `norms`.
+    shifts : tuple of 8 np.ndarray [shape=(out,), int8]
+        Of a network of whole numbers: exponents, see `integers`. Otherwise empty.
     """
 
     name: str
@@ -69,6 +85,8 @@ class Weights(NamedTuple):
     provenance: dict
     pool_grid: tuple = (1, 1)
     sha256: str = ""
+    zero: Optional[int] = None
+    shifts: tuple = ()
 
     @property
     def filters(self):
@@ -96,6 +114,7 @@ def save_weights(file, weights):
         for part in ("data", "indices", "indptr"):
             arrays[f"conv{number}.{part}"] = getattr(kernel, part)
         arrays[f"conv{number}.bias"] = bias
+    arrays.update((f"conv{number}.shift", shift) for number, shift in enumerate(weights.shifts, 1))
     arrays.update((f"norm{number}", norm) for number, norm in enumerate(weights.norms))
     if weights.mel is not None:
         arrays["mel"] = weights.mel
@@ -128,12 +147,12 @@ def parse_weights(content, name):
     """Do the same with the content of the file, `bytes`; messages call it `name`."""
     archive = Archive(content, name)
     metadata = read_metadata(archive)
-    frontend, filters = metadata.frontend, metadata.filters
+    frontend, filters, whole = metadata.frontend, metadata.filters, metadata.zero is not None
     shapes = list(zip([1, *filters], filters))  # (in, out)
-    n_norms = 9 if metadata.final_activation == "relu" else 8
+    n_norms = 0 if whole else 9 if metadata.final_activation == "relu" else 8
+    parts = ("data", "indices", "indptr", "bias", *(["shift"] if whole else []))
     needed = ["metadata"] + [f"norm{number}" for number in range(n_norms)]
-    needed += [f"conv{n}.{part}" for n in range(1, 9) for part in ("data", "indices", "indptr", "bias")]
-    archive.require(needed, ("mel",))
+    archive.require([*needed, *(f"conv{n}.{part}" for n in range(1, 9) for part in parts)], ("mel",))
     norms = tuple(archive.read(f"norm{n}", "<f4", (4, c)) for n, c in enumerate([1, *filters][:n_norms]))
     for number, norm in enumerate(norms):
         if (norm[3] < 0).any():
@@ -141,23 +160,42 @@ def parse_weights(content, name):
     mel = archive.read("mel", "<f4", (1 + frontend.n_fft // 2, frontend.n_mels)) if "mel" in archive else None
     if mel is not None and (mel < 0).any():
         raise archive.error("mel", "values of at least 0", mel.min())
-    return Weights(
+    data, bias = ("<i2", "<i4") if whole else ("<f4 <f2", "<f4")
+    weights = Weights(
         name=metadata.name,
         frontend=frontend,
         final_activation=metadata.final_activation,
-        kernels=tuple(_read_csr(archive, f"conv{n}", (9 * shape[0], shape[1])) for n, shape in enumerate(shapes, 1)),
-        biases=tuple(archive.read(f"conv{n}.bias", "<f4", (out,)) for n, out in enumerate(filters, 1)),
+        kernels=tuple(_read_csr(archive, f"conv{n}", data, (9 * shape[0], shape[1])) for n, shape in enumerate(shapes, 1)),
+        biases=tuple(archive.read(f"conv{n}.bias", bias, (out,)) for n, out in enumerate(filters, 1)),
         norms=norms,
         mel=mel,
         provenance=metadata.provenance,
         pool_grid=metadata.pool_grid,
         sha256=hashlib.sha256(content).hexdigest(),
+        zero=metadata.zero,
+        shifts=tuple(archive.read(f"conv{n}.shift", "|i1", (out,)) for n, out in enumerate(filters, 1)) if whole else (),
     )
+    if whole:
+        _check_sums(archive, weights)
+    return weights
 
 
-def _read_csr(archive, name, shape):
+def _check_sums(archive, weights):
+    """Raise `EdgeL3Error` unless float32 holds every sum of a network of whole numbers."""
+    for number, (kernel, bias, shift) in enumerate(zip(weights.kernels, weights.biases, weights.shifts), 1):
+        if shift.min() < SHIFTS[0] or shift.max() > SHIFTS[1]:
+            found = f"{shift.min()} to {shift.max()}"
+            raise archive.error(f"conv{number}.shift", f"{SHIFTS[0]} to {SHIFTS[1]}", found)
+        low, high = input_range(weights.zero) if number == 1 else (0, TOP)
+        largest = largest_sum(to_matrix(kernel), bias, low, high)
+        if largest.max() >= EXACT:
+            found = f"{largest.max()} of filter {largest.argmax()}; its numbers would not be the same on every machine"
+            raise archive.error(f"conv{number}.data", f"sums of products below 2**24 = {EXACT}", found)
+
+
+def _read_csr(archive, name, dtypes, shape):
     """Read one CSR matrix and check every index: a product with a bad one would crash the interpreter."""
-    data = archive.read(f"{name}.data", "<f4 <f2", (None,), max_items=shape[0] * shape[1])
+    data = archive.read(f"{name}.data", dtypes, (None,), max_items=shape[0] * shape[1])
     indices = archive.read(f"{name}.indices", "|u1 <u2", data.shape)
     indptr = archive.read(f"{name}.indptr", "|u1 <u2 <u4", (shape[0] + 1,))
     steps = np.diff(indptr.astype(np.int64))

@@ -1,10 +1,11 @@
 """The metadata of a weight file: JSON that describes its network and its origin, checked when it is read."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from .._version import CONTRACT
 from ..features.frontend import FrontEnd
+from .integers import TOP
 from .registry import RELEASED
 
 FORMAT, FORMAT_VERSION = "edgel3_np weights", 1
@@ -14,7 +15,7 @@ KEYS = {
     "contract": "int: version of the numeric contract that the file is made for",
     "name": "str: the model's name, such as sparse-ft-95.45",
     "frontend": "dict: sr, n_fft, hop_length, n_mels; and scale, spectrum, padding if they are not kapre 0.1.4's",
-    "network": "dict: filters (a list of 8), final_activation (relu or linear), and perhaps grid (a list of 2)",
+    "network": "dict: filters (a list of 8), final_activation (relu or linear); perhaps grid (a list of 2), zero (int)",
     "source": "dict of str: file, sha256, and what else tells where the weights come from",
     "license": "str",
     "citation": "str",
@@ -39,6 +40,7 @@ class Metadata(NamedTuple):
     final_activation: str  # 'relu' or 'linear'
     pool_grid: tuple  # of 2 int
     provenance: dict  # with the keys PROVENANCE
+    zero: Optional[int] = None  # of a network of whole numbers: the level of the input's padding
 
 
 def write_metadata(metadata):
@@ -51,6 +53,8 @@ def write_metadata(metadata):
     network = {"filters": list(metadata.filters), "final_activation": metadata.final_activation}
     if metadata.pool_grid != (1, 1):
         network["grid"] = list(metadata.pool_grid)
+    if metadata.zero is not None:
+        network["zero"] = metadata.zero
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "name": metadata.name, "frontend": frontend}
     return json.dumps({**content, "network": network, **metadata.provenance}).encode()
 
@@ -87,13 +91,14 @@ def read_metadata(archive):
 
     _check_form(content, check)
     frontend = _read_frontend(content["frontend"], check)
-    filters, activation, pool_grid = _read_network(content["network"], frontend, check)
+    filters, activation, pool_grid, zero = _read_network(content["network"], frontend, check)
     name = content["name"]
     if name in RELEASED:
         network = (frontend, filters, activation, pool_grid)
-        check(network == RELEASED[name], "network", f"that of {name}: {tuple(RELEASED[name])}")
+        same = network == RELEASED[name] and zero is None
+        check(same, "network", f"that of {name}: {tuple(RELEASED[name])}")
     provenance = {key: content[key] for key in PROVENANCE}
-    return Metadata(name, frontend, filters, activation, pool_grid, provenance)
+    return Metadata(name, frontend, filters, activation, pool_grid, provenance, zero)
 
 
 def _is_int(value, low, high):
@@ -158,7 +163,7 @@ def _read_frontend(found, check):
 
 
 def _read_network(found, frontend, check):
-    """Return the checked filters, final activation and pool grid."""
+    """Return the checked filters, final activation, pool grid and zero."""
     found = found if isinstance(found, dict) else {}
     filters, activation = found.get("filters"), found.get("final_activation")
     check(
@@ -180,4 +185,7 @@ def _read_network(found, frontend, check):
         "network.grid",
         f"two whole numbers, each 1 or a divisor of {units[0]:g} and {units[1]:g}",
     )
-    return tuple(filters), activation, tuple(grid)
+    zero = found.get("zero")
+    check("zero" not in found or _is_int(zero, 0, TOP), "network.zero", f"a whole number from 0 to {TOP}")
+    check(zero is None or frontend.spectrum == "power", "frontend.spectrum", "power for a network of whole numbers")
+    return tuple(filters), activation, tuple(grid), zero

@@ -17,7 +17,7 @@ from ..errors import EdgeL3Error
 MAX_WEIGHT = 1e6  # largest number in a weight file; trained ones are far below
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|][fu]\d)', 'fortran_order': False, 'shape': \((\d{1,12}(?:, \d{1,12})*,?)\), \} *\n"
+    rb"\{'descr': '([<>|][fiu]\d)', 'fortran_order': False, 'shape': \((\d{1,12}(?:, \d{1,12})*,?)\), \} *\n"
 )
 MAX_HEADER_BYTES = 10 + 1024  # more than any header that the pattern matches
 

@@ -6,7 +6,7 @@ from ..errors import EdgeL3Error
 from ..features.frontend import FrontEnd
 
 DEFAULT = "pico-64"
-BUNDLED_SHA256 = {DEFAULT: "94d0a5155e28ba87433ecf407a3151d78c3b1e718459dc9cfc4185001f5b1f81"}
+BUNDLED_SHA256 = {DEFAULT: "f36ace31bae9ccfd9b760b7ce2e0ac628615002a9b7e440fc95b87d60950aa20"}
 
 SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
 OPENL3_FRONTENDS = {  # by input representation

@@ -20,7 +20,8 @@ def to_csr(kernel, dtype=np.float32):
     Parameters
     ----------
     kernel : np.ndarray [shape=(3, 3, in, out), float32]
-    dtype : float32 or float16
+        Also whole numbers up to 2**24.
+    dtype : float32, float16 or int16
         Dtype of the values stored. A value that float16 rounds to zero is dropped.
 
     Returns
@@ -42,7 +43,12 @@ def to_csr(kernel, dtype=np.float32):
 
 def to_dense(matrix):
     """Return the kernel that `to_csr` was given: shape (3, 3, in, out), float32. Every zero is +0.0."""
+    return to_matrix(matrix).reshape(3, 3, -1, matrix.shape[1])
+
+
+def to_matrix(matrix):
+    """Return a CSR matrix as an array of its shape, float32."""
     dense = np.zeros(matrix.shape, np.float32)
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr.astype(np.intp)))
     dense[rows, matrix.indices] = matrix.data
-    return dense.reshape(3, 3, -1, matrix.shape[1])
+    return dense

@@ -1,4 +1,4 @@
-"""Step 5: compare a student with the teacher on recordings that training never saw.
+"""Step 6: compare a student with the teacher on recordings that training never saw.
 
 Windows are those that `edgel3_np.embed` computes by default: hop 0.1 s, centred. Without `--student`, this step only
 computes and stores the windows of the validation packages, which the trainer uses to measure its progress
@@ -133,6 +133,9 @@ def probes(found, student, labels):
 def load_student(path):
     """Load a student from a weight file or from a checkpoint of the trainer; return a function for `report`."""
     if str(path).endswith(".npz"):
+        whole = load_whole(path)
+        if whole:
+            return whole
         from .network import load_network
 
         network = load_network(path)
@@ -144,6 +147,18 @@ def load_student(path):
 
     run = fold(copy.deepcopy(network))
     return lambda logmel: embed(run, logmel)
+
+
+def load_whole(path):
+    """Return a function for `report` of a network of whole numbers, computed with this package; None for others."""
+    from edgel3_np import load_model
+    from edgel3_np.network.forward import Workspace, forward
+
+    from .quantise import STEP, TOP_DB
+
+    network = load_model(path).network
+    work = Workspace(network)
+    return network.exact and (lambda logmel: forward(work, np.rint((logmel.astype(np.float32) + TOP_DB) / STEP)))
 
 
 def main():
