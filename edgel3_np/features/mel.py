@@ -70,6 +70,7 @@ class MelBand(NamedTuple):
     mels: slice
     bins: slice
     weights: np.ndarray  # (bins, mels), float64
+    total: float  # largest sum of the weights of one mel band
 
 
 def mel_bands(mel):
@@ -90,5 +91,6 @@ def mel_bands(mel):
         bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
         weights = np.ascontiguousarray(weights[bins])
         weights.setflags(write=False)
-        bands.append(MelBand(slice(start, start + weights.shape[1]), bins, weights))
+        total = float(weights.sum(axis=0).max())
+        bands.append(MelBand(slice(start, start + weights.shape[1]), bins, weights, total))
     return tuple(bands)

@@ -29,7 +29,7 @@ def stft_power(windows, padded, frontend, hop=None):
     """
     sr, n_fft, hop_length = frontend[:3]
     n_frames, b = frontend.n_frames, len(windows)
-    frames = _strided(padded, (b, n_frames, n_fft), (padded.shape[1], hop_length, 1))
+    frames = strided(padded, (b, n_frames, n_fft), (padded.shape[1], hop_length, 1))
     first, last = frontend.whole_frames
     if hop is None or hop % hop_length or hop >= sr or b == 1 or last <= first:
         return _frame_power(frames)
@@ -37,12 +37,12 @@ def stft_power(windows, padded, frontend, hop=None):
     power[:, :first], power[:, last:] = _frame_power(frames[:, :first]), _frame_power(frames[:, last:])
     step, bins = hop // hop_length, power.shape[2]  # step: frames between windows
     signal, count = windows[0, first * hop_length - frontend.pad_left :], (b - 1) * step + last - first
-    shared = _frame_power(_strided(signal, (1, count, n_fft), (0, hop_length, 1)))[0]  # (frames of all windows, bins)
-    power[:, first:last] = _strided(shared, (b, last - first, bins), (step * bins, bins, 1))
+    shared = _frame_power(strided(signal, (1, count, n_fft), (0, hop_length, 1)))[0]  # (frames of all windows, bins)
+    power[:, first:last] = strided(shared, (b, last - first, bins), (step * bins, bins, 1))
     return power
 
 
-def _strided(x, shape, steps):
+def strided(x, shape, steps):
     """Return a view of an array that is contiguous in its last axis; steps are counted in items."""
     return np.lib.stride_tricks.as_strided(x, shape, [step * x.itemsize for step in steps], writeable=False)
 

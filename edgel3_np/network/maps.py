@@ -145,7 +145,7 @@ def finish(tape, layer, y, first, out):
 
 def activate(tape, layer, y, out):
     """Record the activation of a layer, from `y` to `out`: whole levels, ReLU or none."""
-    if layer.whole:
+    if layer.levels:
         tape.levels(y, out=out)
     elif layer.relu:
         tape.relu(y, out=out)

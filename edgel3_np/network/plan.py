@@ -10,7 +10,9 @@ from ..errors import EdgeL3Error
 from ..features.frontend import FrontEnd
 from ..features.mel import mel_bands, mel_filterbank
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
+from ..weights.integers import EXACT
 from ..weights.sparse import to_dense
+from . import winograd
 from .algorithms import ALGORITHMS
 from .maps import PIECE, Arena
 from .threads import one_blas_thread
@@ -27,6 +29,7 @@ MICROBATCH, MICROBATCH_FLOATS = 8, 5 << 19  # windows that go through the layers
 SHARED = 10e3  # microseconds of work that are worth sharing between threads
 FUSED_FLOATS = 1 << 19  # floats of the first map from which on it is worth not to have it
 TILES = ((2, 2), (3, 2), (2, 4), (3, 4), (4, 4), (6, 4), (4, 6), (5, 6), (6, 6))  # of winograd: rows, columns
+WHOLE_TILES = ((2, 2),)  # of whole numbers: larger tiles have factors that are not
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,9 @@ class Layer:
         Time that the cost model expects, in microseconds a window on one thread.
     weights : tuple of np.ndarray, np.ndarray or tuple of csc_matrix
         As the algorithm's `pack` returns them, with bias and batch norm.
-    whole : bool
+    exact : bool
+        Weights and levels are whole, and no sum is rounded, so the order of the sums is free.
+    levels : bool
         What follows the convolution is rounded to whole levels, from 0 to `integers.TOP`.
     """
 
@@ -67,7 +72,8 @@ class Layer:
     density: float
     cost: float
     weights: Any = None
-    whole: bool = False
+    exact: bool = False
+    levels: bool = False
 
     @property
     def module(self):
@@ -217,9 +223,9 @@ def choose_layers(weights):
         density = len(csr.data) / (csr.shape[0] * csr.shape[1])
         common = {"shape": shape, "filters": csr.shape[1], "pool": number in POOLED, "density": density}
         relu, exact = number < 8 or weights.final_activation == "relu", weights.zero is not None
-        common.update(name=f"conv{number}", relu=relu, whole=exact and number < 8)
-        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1))]
-        candidates += [("winograd", tile) for tile in TILES if not exact]  # larger sums, and weights that are not whole
+        common.update(name=f"conv{number}", relu=relu, exact=exact, levels=exact and number < 8)
+        tiles = whole_tiles(number, csr, weights.biases[number - 1]) if exact else TILES
+        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1)), *(("winograd", tile) for tile in tiles)]
         options.append(
             [
                 Layer(
@@ -256,6 +262,12 @@ def fold_batch_norms(weights):
             scale, shift = _affine(norm)
             kernel, bias = kernel * scale, bias * scale + shift
         yield kernel, bias
+
+
+def whole_tiles(number, csr, bias):
+    """Return the tiles with which `winograd` computes a layer of whole numbers without rounding."""
+    kernel = to_dense(csr).transpose(1, 0, 2, 3)
+    return WHOLE_TILES if number > 1 and winograd.largest_sum(kernel, bias).max() < EXACT else ()
 
 
 def whole_kernels(weights):

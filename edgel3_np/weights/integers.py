@@ -49,7 +49,7 @@ def largest_sum(matrix, bias, low, high):
     return np.maximum(rising + np.maximum(bias, 0), falling + np.maximum(-bias, 0))
 
 
-def quantise(matrix, bias, low, high, bits=WEIGHT_BITS):
+def quantise(matrix, bias, low, high, bits=WEIGHT_BITS, largest=None):
     """Round the weights of a layer, each filter to multiples of the smallest power of two that its bounds allow.
 
     Parameters
@@ -61,6 +61,8 @@ def quantise(matrix, bias, low, high, bits=WEIGHT_BITS):
         Bounds of the levels that come in.
     bits : int
         A weight lies within `2**(bits - 1)`.
+    largest : callable, optional
+        Like `largest_sum`, of the whole weights and bias alone: what must stay below 2**24 besides.
 
     Returns
     -------
@@ -80,6 +82,8 @@ def quantise(matrix, bias, low, high, bits=WEIGHT_BITS):
     while True:
         whole, offset = np.rint(np.ldexp(matrix, shifts)), np.rint(np.ldexp(bias, shifts))
         large = (np.abs(whole).max(axis=0) > 1 << (bits - 1)) | (largest_sum(whole, offset, low, high) >= EXACT)
+        if largest:
+            large |= largest(whole, offset) >= EXACT
         if not large.any():
             return whole.astype(np.int16), offset.astype(np.int32), shifts.astype(np.int8)
         shifts = shifts - large

@@ -6,7 +6,7 @@ from ..errors import EdgeL3Error
 from ..features.frontend import FrontEnd
 
 DEFAULT = "pico-64"
-BUNDLED_SHA256 = {DEFAULT: "f36ace31bae9ccfd9b760b7ce2e0ac628615002a9b7e440fc95b87d60950aa20"}
+BUNDLED_SHA256 = {DEFAULT: "513bdffcb7702a1edb75a7d628ac3c65e68ddcea6432572ca80511e88f698957"}
 
 SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
 OPENL3_FRONTENDS = {  # by input representation

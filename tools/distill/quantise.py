@@ -4,7 +4,8 @@
 
 Batch norms are folded. The spectrogram has 256 levels, in steps of 80/255; so has each map between layers, whose step is
 chosen such that one activation in ten thousand lies above, in windows drawn from the training audio like those of
-training (512, seed 0). The weights have ten bits, and a scale for each filter that is a power of two. The same windows
+training (512, seed 0). The weights have up to ten bits, and a scale for each filter that is a power of two: as many
+bits as leave every sum exact, also those of `winograd`. The same windows
 and the same weights give the same file.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 from edgel3_np._version import CONTRACT
 from edgel3_np.features.log_mel import TOP_DB
 from edgel3_np.features.mel import mel_filterbank
+from edgel3_np.network import winograd
 from edgel3_np.network.plan import fold_batch_norms, input_affine
 from edgel3_np.weights.format import POOLED, load_weights
 from edgel3_np.weights.integers import TOP, WEIGHT_BITS, input_range, quantise
@@ -84,7 +86,10 @@ def to_whole(weights, tops, bits=WEIGHT_BITS):
         low, high = input_range(zero) if number == 1 else (0, TOP)
         kernel, out = kernel.transpose(1, 0, 2, 3), top / TOP  # as files have it: mel bands first
         matrix = kernel.reshape(-1, kernel.shape[3]) * (unit / out)
-        whole, offset, shifts = quantise(matrix, bias / out, low, high, bits)
+        largest = None if number == 1 else lambda whole, offset, shape=kernel.shape: winograd.largest_sum(
+            whole.reshape(shape).transpose(1, 0, 2, 3), offset
+        )
+        whole, offset, shifts = quantise(matrix, bias / out, low, high, bits, largest)
         layers.append((to_csr(whole.reshape(kernel.shape), np.int16), offset, shifts))
         unit = out
     kernels, biases, shifts = zip(*layers)
