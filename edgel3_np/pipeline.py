@@ -13,6 +13,7 @@ from .audio.framing import Framing, hop_length, windows
 from .audio.reading import open_audio
 from .audio.resample import resample
 from .errors import EdgeL3Error
+from .features.levels import level_spectrogram
 from .features.log_mel import log_mel_spectrogram
 from .network.forward import forward, workspace
 from .network.threads import check_threads, in_order, one_blas_thread, spread
@@ -107,14 +108,15 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
 def windows_of(network, blocks, sr, framing, stats):
     """Cut a signal of any rate into windows: yields (b, window), or None for each pause in `blocks`."""
     target = network.frontend.sr
-    mono = stats.watch(resample(stats.arrive(blocks) if sr > target else blocks, sr, target))
+    mono = stats.watch(resample(stats.arrive(blocks) if sr > target else blocks, sr, target, network.exact))
     return windows(mono, framing.window, framing.hop, framing.pad_left, framing.batch)
 
 
 def embed_windows(network, batch, work, hop, apply=map):
     """Embed windows that lie `hop` samples apart: (b, window) -> (b, dim)."""
-    log_mel = log_mel_spectrogram(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
-    return check_finite(forward(work, log_mel, apply))
+    spectrogram = level_spectrogram if network.exact else log_mel_spectrogram
+    features = spectrogram(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
+    return check_finite(forward(work, features, apply))
 
 
 def check_finite(embedding):

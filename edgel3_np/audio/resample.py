@@ -7,6 +7,9 @@ logarithmic down to -80, and a more accurate sinc moves empty bands by a whole u
 For a ratio of rates p / q in lowest terms, the weights repeat every p outputs: they are a polyphase filter bank. A
 group is a multiple of p outputs. It is computed in parts of a few neighbouring outputs, which need nearly the same
 inputs: one matrix product for a part of many groups, without a copy of the signal.
+
+For models of whole numbers all of it is whole as well: the taps have 22 bits behind the point, samples 28, and no sum of
+a filter reaches 2**53, so float64 holds it whatever the order of its additions. Time is exact there from the start.
 """
 
 from functools import lru_cache
@@ -15,16 +18,13 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from .framing import spans
-
-# The filter `kaiser_best` of resampy 0.2; the method is that of J. O. Smith, "Digital audio resampling home page", 2002
-ZERO_CROSSINGS, ENTRIES = 64, 512  # zero crossings of one wing; table entries per crossing
-ROLLOFF, BETA = 0.9475937167399596, 14.769656459379492
+from .taps import ENTRIES, MAX_DRIFT, TAP_BITS, table, taps, whole_taps
 
 CHUNK = 4096  # outputs that are computed at a time, about: fixed, so that no result depends on how the signal is cut
 PART = 8  # an output needs so many times as many inputs as its part has more than it
 MAX_BANK = 1_500_000  # weights of a filter bank; a larger one (44101 Hz) is not kept: each output computes its own
 MAX_DIRECT = 1 << 18  # weights that are computed at a time where no bank is kept
-MAX_DRIFT = 2.0**-17  # samples
+SAMPLE_BITS, LIMB_BITS = 28, 29  # of a sample that is resampled exactly: behind the point, and in all
 
 
 class _Part(NamedTuple):
@@ -43,7 +43,8 @@ class _Polyphase(NamedTuple):
     q: int  # ... for so many inputs
     left: int  # inputs that an output needs, up to and including the last one before its time
     right: int  # inputs that it needs after its time
-    drifts: bool  # the running sum of time increments is not exact
+    exact: bool  # whole taps
+    drifts: bool  # the running sum of time increments is not exact, and followed
     outputs: int  # outputs of a chunk
     inputs: int  # inputs of a group; a chunk is a whole number of groups
     groups: int  # groups of a chunk
@@ -52,7 +53,7 @@ class _Polyphase(NamedTuple):
     bank: Optional[tuple]  # parts and columns from `_bank`; None where no bank is kept
 
 
-def resample(blocks, sr, target_sr):
+def resample(blocks, sr, target_sr, exact=False):
     """Resample a mono signal that arrives in blocks.
 
     Parameters
@@ -62,6 +63,8 @@ def resample(blocks, sr, target_sr):
         there for now.
     sr, target_sr : int > 0
         The rate of the signal and the rate wanted, Hz. The ratio `target_sr / sr` must be at least 1 / 512.
+    exact : bool
+        Whether the result is to be the same bytes on every machine; it is then that of whole samples and taps.
 
     Yields
     ------
@@ -85,15 +88,16 @@ def resample(blocks, sr, target_sr):
     if sr == target_sr:
         yield from blocks
         return
-    poly = _polyphase(sr, target_sr)
-    compute, size = _direct if poly.bank is None else _filter_bank, poly.outputs
+    poly = _polyphase(sr, target_sr, exact)
+    compute, size = _exact if exact else _direct if poly.bank is None else _filter_bank, poly.outputs
     ratio = float(target_sr) / sr
     time, current, done = np.zeros(1), -1, 0
     for x, number, end, ended, paused in spans(blocks, lambda number: _inputs_of(poly, number * size, size)):
         if number > current:  # resampy's running sum of time, to the bit: `size` values, and the next one
             time, current = np.cumsum(np.append(time[-1], np.full(size, 1.0 / ratio))), number
         first = number * size
-        complete = int(end * ratio) if ended else max(0, -(-(end - poly.right) * poly.p // poly.q))
+        total = end * poly.p // poly.q if exact else int(end * ratio)
+        complete = total if ended else max(0, -(-(end - poly.right) * poly.p // poly.q))
         ready = min(complete, first + size)
         if done < ready:
             yield compute(poly, x, first, time[:-1])[done - first : ready - first]
@@ -117,26 +121,18 @@ def _floor(poly, t):
     return t * poly.q // poly.p
 
 
-@lru_cache(maxsize=1)
-def _table():
-    """Return one wing of the windowed sinc: shape (64 * 512 + 1,)."""
-    n = ZERO_CROSSINGS * ENTRIES
-    window = np.kaiser(2 * n + 1, BETA)[n:]
-    return window * ROLLOFF * np.sinc(ROLLOFF * np.linspace(0, ZERO_CROSSINGS, n + 1))
-
-
 @lru_cache(maxsize=8)
-def _polyphase(sr, target_sr):
+def _polyphase(sr, target_sr, exact=False):
     """Return the `_Polyphase` between two rates."""
     from fractions import Fraction  # imported here: it takes a while
 
     ratio = Fraction(target_sr, sr)
     p, q = ratio.numerator, ratio.denominator
     scale = min(1.0, target_sr / sr)
-    wing = len(_table()) // int(scale * ENTRIES)
+    wing = len(table()) // int(scale * ENTRIES)
     increment = Fraction(1.0 / (float(target_sr) / sr))
-    drifts = increment != 1 / ratio or increment.denominator > 1024
-    poly = _Polyphase((sr, target_sr), p, q, wing, wing, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, 1, None)
+    drifts = not exact and (increment != 1 / ratio or increment.denominator > 1024)
+    poly = _Polyphase((sr, target_sr), p, q, wing, wing, exact, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, 1, None)
     part = max(1, 2 * wing * p // (PART * q))  # outputs
     repeat = max(1, -(-part // p))  # a group is large enough for a part
     if 2 * wing * (PART + 1) // PART * repeat * p * (2 if drifts else 1) > MAX_BANK:
@@ -146,36 +142,6 @@ def _polyphase(sr, target_sr):
     strides = -(-max(len(part.weights) for part in bank[0]) // poly.inputs)
     groups = -(-max(1, CHUNK // (repeat * p)) // strides) * strides
     return poly._replace(outputs=groups * repeat * p, groups=groups, strides=strides, bank=bank)
-
-
-def _weights(poly, fraction):
-    """Return the weights of the inputs around an output that lies `fraction` of a sample after input n.
-
-    Parameters
-    ----------
-    poly : _Polyphase
-    fraction : np.ndarray [shape=(b,)]
-        From 0 to 1, beyond by up to `MAX_DRIFT`; 1 where the running sum falls below a whole number.
-
-    Returns
-    -------
-    weights : np.ndarray [shape=(b, left + right)]
-        For inputs n - left + 1 ... n + right.
-    """
-    table, scale = _table(), min(1.0, poly.p / poly.q)
-    step = int(scale * ENTRIES)
-    weights = np.zeros((len(fraction), poly.left + poly.right))
-    table = table * scale if scale < 1 else table
-    delta = np.append(np.diff(table), 0.0)
-    for right in (False, True):
-        position = (scale - scale * fraction if right else scale * fraction) * ENTRIES
-        offset = position.astype(np.int64)
-        tap = np.arange(poly.right if right else poly.left)
-        inside = tap < ((len(table) - offset) // step)[:, np.newaxis]  # resampy leaves out the last, incomplete step
-        entry = np.where(inside, offset[:, np.newaxis] + tap * step, len(table) - 1)
-        weight = table[entry] + (position - offset)[:, np.newaxis] * delta[entry]
-        weights[:, poly.left + tap if right else poly.left - 1 - tap] = np.where(inside, weight, 0.0)
-    return weights
 
 
 def _bank(poly, side):
@@ -198,11 +164,11 @@ def _bank(poly, side):
         below = t[t % poly.p == 0] if poly.drifts else t[:0]
         floor = np.concatenate([t * poly.q // poly.p, below * poly.q // poly.p - 1])
         fraction = np.concatenate([(t * poly.q % poly.p) / poly.p, np.ones(len(below))])
-        weights = _weights(poly, fraction)
+        weights = whole_taps(poly, t * poly.q % poly.p) if poly.exact else taps(poly, fraction)
         if poly.drifts:
             step = np.where(fraction < 1, MAX_DRIFT, -MAX_DRIFT)  # whole numbers: where the weights are continuous
             step = np.where((fraction > 0) & (fraction < 1), side * MAX_DRIFT, step)
-            slopes = (_weights(poly, fraction + step) - weights) / step[:, np.newaxis]
+            slopes = (taps(poly, fraction + step) - weights) / step[:, np.newaxis]
             weights = np.concatenate((weights, slopes))
         start = int(floor.min()) + 1  # input 0 of a group lies `left` inputs before its first output
         matrix = np.zeros((int(floor.max()) + 1 - start + weights.shape[1], len(weights)))
@@ -277,10 +243,39 @@ def _direct(poly, x, first, time):
     t = np.arange(first, first + len(time), dtype=np.int64)
     below, drift = _drift(poly, first, time)
     floor = _floor(poly, t) - below
-    weights = _weights(poly, np.where(below, 1.0, (t * poly.q % poly.p) / poly.p) + drift)
+    weights = taps(poly, np.where(below, 1.0, (t * poly.q % poly.p) / poly.p) + drift)
     start = floor + 1 - _floor(poly, first)  # x starts `left` inputs before the first output's
     near = x[start[:, np.newaxis] + np.arange(poly.left + poly.right)]
     return np.einsum("tk,tk->t", weights, near)
+
+
+def _exact(poly, x, first, time):
+    """Return the outputs of a chunk for whole taps, without rounding any sum: shape (len(time),).
+
+    A sample within 2 is a whole number of 29 bits. A louder one is the sum of several such numbers, of larger units,
+    and a sum of smaller units is rounded to what the larger ones leave of 53 bits.
+    """
+    if poly.bank is None:
+        t = np.arange(first, first + len(time), dtype=np.int64)
+        weights, start = whole_taps(poly, t * poly.q % poly.p), _floor(poly, t) + 1 - _floor(poly, first)
+        near = start[:, np.newaxis] + np.arange(poly.left + poly.right)
+    total = None
+    for unit, limb in _limbs(x):
+        y = np.einsum("tk,tk->t", weights, limb[near]) if poly.bank is None else _products(poly, poly.bank[0], limb)
+        y, least = y.ravel(), unit * 2.0**-TAP_BITS
+        total = y if total is None else np.where(y != 0, np.rint(total / least) * least, total) + y
+    return total
+
+
+def _limbs(x):
+    """Yield pairs of a unit and whole multiples of it, from the smallest unit up; their sum is `x`, rounded."""
+    largest, limbs, unit = np.abs(x).max(), [], 2.0**-SAMPLE_BITS
+    while largest >= unit * 2.0**LIMB_BITS:
+        unit *= 2.0**LIMB_BITS
+    while unit > 2.0**-SAMPLE_BITS:
+        loud = np.where(np.abs(x) >= unit, np.rint(x / unit) * unit, 0.0)
+        x, limbs, unit = x - loud, [(unit, loud), *limbs], unit * 2.0**-LIMB_BITS
+    return [(unit, np.rint(x / unit) * unit), *limbs]
 
 
 def _drift(poly, first, time):

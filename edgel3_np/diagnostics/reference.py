@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ..audio.resample import BETA, ENTRIES, ROLLOFF, ZERO_CROSSINGS
+from ..audio.taps import BETA, ENTRIES, ROLLOFF, ZERO_CROSSINGS
 from ..features.log_mel import AMIN, TOP_DB
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
 from ..weights.sparse import to_dense
