@@ -31,7 +31,7 @@ from edgel3_np import load_model
 from edgel3_np.diagnostics.checks import synthesise
 from edgel3_np.diagnostics.environment import environment
 from edgel3_np.diagnostics.timing import measure, time_layers, variables
-from edgel3_np.features.log_mel import log_mel_spectrogram
+from edgel3_np.pipeline import spectrogram
 
 HERE = Path(__file__).resolve().parent
 BY_HAND = "## Large collections"  # from here on, RESULTS.md is kept
@@ -102,7 +102,7 @@ def compare(ours, theirs, rounds, directory):
     n = windows_for(model)
     audio = synthesise(model.sr, float(n)).reshape(n, model.sr)
     network, parts = other.network, np.array_split(audio, -(-n // 8))
-    log_mel = np.concatenate([log_mel_spectrogram(part, network.frontend, network.bands) for part in parts])
+    log_mel = np.concatenate([spectrogram(network)(part, network.frontend, network.bands) for part in parts])
     files = {key: str(directory / f"{key}.npy") for key in ("audio", "log_mel", "out")}
     np.save(files["audio"], audio)
     np.save(files["log_mel"], log_mel)

@@ -18,9 +18,8 @@ from engines import onnxruntime
 
 from edgel3_np import list_models, load_model
 from edgel3_np.diagnostics.checks import synthesise
-from edgel3_np.features.log_mel import log_mel_spectrogram
 from edgel3_np.network.threads import one_blas_thread
-from edgel3_np.pipeline import SignalStats, framing_for, windows_of
+from edgel3_np.pipeline import SignalStats, framing_for, spectrogram, windows_of
 from edgel3_np.weights.format import load_weights
 
 SECONDS, BATCH = 600, 64
@@ -45,7 +44,7 @@ def compose(path):
         parts = []
         with one_blas_thread():
             for batch in windows_of(network, [audio], network.frontend.sr, framing, SignalStats()):
-                x = log_mel_spectrogram(batch, network.frontend, network.bands, framing.hop)
+                x = spectrogram(network)(batch, network.frontend, network.bands, framing.hop)
                 parts.append(run((x * network.scale + network.shift)[:, np.newaxis]))
         return np.concatenate(parts)
 

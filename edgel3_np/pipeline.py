@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,26 @@ class Embedding(NamedTuple):
 
     embedding: NDArray[np.float32]
     timestamps: NDArray[np.float64]
+
+    def sha256(self) -> str:
+        """Return the sha256 of the embedding's numbers: float32, little-endian, window by window.
+
+        Of models of whole numbers, such as pico-64, it is the same on every machine.
+
+        Examples
+        --------
+        >>> Embedding(np.zeros((1, 2), np.float32), np.zeros(1)).sha256()[:16]
+        'af5570f5a1810b7a'
+        """
+        return sha256_of([self.embedding])
+
+
+def sha256_of(batches):
+    """Return the sha256 of embeddings that come in batches; see `Embedding.sha256`."""
+    total = hashlib.sha256()
+    for batch in batches:
+        total.update(np.ascontiguousarray(batch, "<f4").tobytes())
+    return total.hexdigest()
 
 
 def framing_for(network, hop_size, center):
@@ -114,9 +135,13 @@ def windows_of(network, blocks, sr, framing, stats):
 
 def embed_windows(network, batch, work, hop, apply=map):
     """Embed windows that lie `hop` samples apart: (b, window) -> (b, dim)."""
-    spectrogram = level_spectrogram if network.exact else log_mel_spectrogram
-    features = spectrogram(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
+    features = spectrogram(network)(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
     return check_finite(forward(work, features, apply))
+
+
+def spectrogram(network):
+    """Return the function that computes a network's input."""
+    return level_spectrogram if network.exact else log_mel_spectrogram
 
 
 def check_finite(embedding):

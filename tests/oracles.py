@@ -1,10 +1,10 @@
-"""Oracles of the tests: the whole pipeline in float64, slow and simple; its first steps are those of `verify`."""
+"""Oracles of the tests: the whole pipeline in float64 and in integers, slow and simple; some steps are those of `verify`."""
 
 import math
 
 import numpy as np
 
-from edgel3_np.diagnostics.reference import log_mel_spectrogram, resample  # noqa: F401
+from edgel3_np.diagnostics.reference import log_mel_spectrogram, resample, whole_resample  # noqa: F401
 
 
 def frame(x, window, hop, pad_left):
@@ -57,3 +57,34 @@ def last_map(log_mel, kernels, biases, norms):
         if number in (2, 4, 6):
             x = pool(x)
     return x
+
+
+def whole_forward(levels, weights):
+    """Run a network of whole numbers on one window with int64 alone: levels (n_mels, n_frames) -> (dim,), float64."""
+    x = levels.astype(np.int64)[:, :, np.newaxis] - weights.zero
+    for number, (csr, bias, shift) in enumerate(zip(weights.kernels, weights.biases, weights.shifts), 1):
+        rows, columns, channels = x.shape
+        kernel = np.zeros(csr.shape, np.int64)
+        for row in range(csr.shape[0]):
+            some = slice(int(csr.indptr[row]), int(csr.indptr[row + 1]))
+            kernel[row, csr.indices[some]] = csr.data[some]
+        y = np.zeros((rows, columns, csr.shape[1]), np.int64) + bias
+        padded = np.zeros((rows + 2, columns + 2, channels), np.int64)
+        padded[1:-1, 1:-1] = x
+        for number_of_row, weight in enumerate(kernel):
+            (dy, dx), channel = divmod(number_of_row // channels, 3), number_of_row % channels
+            y += padded[dy : dy + rows, dx : dx + columns, channel, np.newaxis] * weight
+        if number < 8:
+            parts = [nearest(y[..., i], int(exponent)) for i, exponent in enumerate(shift)]
+            x = np.clip(np.stack(parts, axis=-1), 0, 255)
+            x = pool(x) if number in (2, 4, 6) else x
+    last = y.max(axis=(0, 1)) * 2.0 ** -shift.astype(float)
+    return np.maximum(last, 0.0) if weights.final_activation == "relu" else last
+
+
+def nearest(sums, shift):
+    """Divide integers by `2**shift` and round to the nearest, to the even one in the middle: with integers alone."""
+    if shift <= 0:
+        return sums << -shift
+    whole, rest, half = sums >> shift, sums & ((1 << shift) - 1), 1 << (shift - 1)
+    return whole + ((rest > half) | ((rest == half) & (whole & 1 == 1)))

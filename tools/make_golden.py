@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compute the golden embeddings of the bundled model with the slow float64 oracles of the tests.
+"""Compute the golden embeddings of the bundled model with the slow oracles of the tests.
 
     python tools/make_golden.py
 
@@ -21,18 +21,16 @@ import oracles
 from edgel3_np.diagnostics.checks import synthesise
 from edgel3_np.features.mel import mel_filterbank
 from edgel3_np.weights.format import load_weights
-from edgel3_np.weights.sparse import to_dense
 
 
 def oracle_embedding(mono, weights, hop_size, center):
-    """Compute the whole pipeline except the resampler in float64: shape (t, dim)."""
+    """Compute the whole pipeline except the resampler with the oracles, in float64 and int64: shape (t, dim)."""
     frontend = weights.frontend
-    kernels = [to_dense(kernel) for kernel in weights.kernels]
     mel = mel_filterbank(frontend).astype(np.float64)
     embedding = []
     for window in oracles.frame(mono, frontend.sr, int(hop_size * frontend.sr), frontend.sr // 2 if center else 0):
         log_mel = oracles.log_mel_spectrogram(window, frontend, mel)
-        embedding.append(oracles.forward(log_mel, kernels, weights.biases, weights.norms))
+        embedding.append(oracles.whole_forward(np.rint((log_mel + 80) * 255 / 80), weights))
     return np.array(embedding)
 
 
@@ -43,7 +41,7 @@ def main():
     sound = oracle_embedding(synthesise(sr, 1.0), weights, 1.0, center=False)
     np.save(ROOT / "weights" / "pico-64.golden.npy", sound[0].astype(np.float32))
     samples, street_sr = soundfile.read(ROOT / "docs" / "demo" / "street.flac", always_2d=True)
-    mono = oracles.resample(samples.mean(axis=1), street_sr, sr)
+    mono = oracles.whole_resample(samples.mean(axis=1), street_sr, sr)
     arrays = {"sha256": np.array(weights.sha256)}
     for hop_size, center in ((0.5, True), (1.1, False)):
         found = oracle_embedding(mono, weights, hop_size, center)

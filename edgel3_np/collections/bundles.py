@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio.reading import open_audio
-from ..features.log_mel import log_mel_spectrogram
 from ..network.forward import forward, workspace
 from ..network.threads import check_threads, in_order, one_blas_thread
-from ..pipeline import check_finite, windows_of
+from ..pipeline import check_finite, spectrogram, windows_of
 from .atomic import write_together
 from .jobs import Report, Started, add_remarks, attempt, check_recording, embed_file, report_of, start_job
 from .results import result_bytes
@@ -122,7 +121,7 @@ def _read(job):
     network, framing, stats = started.model.network, started.framing, started.stats
     with one_blas_thread(), open_audio(job.input, None, stats.notice) as (sr, blocks):
         batches = islice(windows_of(network, blocks, sr, framing, stats), BATCHES + 1)
-        parts = [log_mel_spectrogram(batch, network.frontend, network.bands, framing.hop) for batch in batches]
+        parts = [spectrogram(network)(batch, network.frontend, network.bands, framing.hop) for batch in batches]
     if len(parts) > BATCHES:
         return embed_file(job)
     check_recording(job, framing, started.state, stats)

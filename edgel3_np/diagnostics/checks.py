@@ -9,24 +9,28 @@ import numpy as np
 from .._files import read_file
 from ..audio.resample import resample
 from ..errors import EdgeL3Error
-from ..features.log_mel import log_mel_spectrogram
+from ..features.levels import TOP, level_spectrogram
+from ..features.log_mel import TOP_DB, log_mel_spectrogram
 from ..model import build_model
+from ..network import integers
 from ..network.forward import Workspace, forward
 from ..network.threads import one_blas_thread
-from ..pipeline import framing_for
+from ..pipeline import framing_for, spectrogram
 from ..stream import Stream
 from ..weights.format import load_weights
 from ..weights.locate import find_model
 from ..weights.npz import native, parse_header
 from ..weights.registry import BUNDLED_SHA256, is_bundled
-from . import reference
+from . import everywhere, reference
 
 FILE_SR = 44100  # Hz, of generated sound
 HOP = 0.1  # seconds
 TOLERANCE = 5e-5  # relative to the largest value of an embedding
 RATES, RATE_SECONDS = (48000, 44100, 22050, 16000), 0.1  # Hz and length of the sounds that are resampled
+WHOLE_SECONDS = 0.02  # where each tap is computed with integers of Python
 RESAMPLED_TOLERANCE = 1e-9  # relative to the largest sample
 LEVEL_TOLERANCE = {"power": 1e-4, "magnitude": 0.1}  # of log-mel spectrograms, from -80 to 0; `magnitude` is in float32
+LEVEL_TOLERANCE["levels"] = 1e-6  # of levels, from 0 to 255, besides the half that rounding changes
 MAX_GOLDEN_BYTES = 1 << 16
 WINDOWS, WINDOWS_LARGE = 64, 8  # windows that are computed in batches; of a large network, whose windows take longer
 SPLITS = (1, 3, 7, 16, 64)  # sizes of batches
@@ -67,7 +71,7 @@ def check_model(model):
     Examples
     --------
     >>> [check.ok for check in check_model("pico-64")]
-    [True, True, True, True, True, True, True, True]
+    [True, True, True, True, True, True, True, True, True]
     """
     try:
         path = find_model(model)
@@ -77,14 +81,17 @@ def check_model(model):
         if not file_check.ok:
             return
         built = build_model(weights)
-        yield _check_resampler(built.sr)
+        yield _check_resampler(built.sr, built.network.exact)
         yield _check_front_end(built.network)
+        network_check = "network against whole numbers" if built.network.exact else "network against float64"
         numbers = compare_with_float64(built, weights, path)
-        for key, what in (("difference", "network against float64"), ("golden", "embedding against the golden one")):
+        for key, what in (("difference", network_check), ("golden", "embedding against the golden one")):
             if numbers[key] is not None:  # most models come without a golden embedding
                 found = f"relative difference {numbers[key]:.1e}, allowed {numbers['limit']:.0e}"
                 yield Check(what, numbers[key] <= numbers["limit"], found)  # false of NaN
         yield from _check_same_bytes(built)
+        if is_bundled(built.name, built.sha256) and built.network.exact:
+            yield _check_everywhere(built)
     except EdgeL3Error as error:
         yield Check("model", False, str(error))
     except Exception as error:  # a NumPy that computes wrongly breaks code anywhere
@@ -103,30 +110,46 @@ def _check_file(model, sha256):
     return Check("weight file", bundled is not False, f"sha256 {sha256}, {found}")
 
 
-def _check_resampler(sr):
+def _check_resampler(sr, exact):
     """Check the resampler against sums that are computed one by one."""
     rates, largest = [rate for rate in RATES if rate != sr], 0.0
+    single, seconds = (reference.whole_resample, WHOLE_SECONDS) if exact else (reference.resample, RATE_SECONDS)
     for rate in rates:
-        sound = synthesise(rate, RATE_SECONDS)
-        found, expected = np.concatenate(list(resample([sound], rate, sr))), reference.resample(sound, rate, sr)
+        sound = synthesise(rate, seconds)
+        found, expected = np.concatenate(list(resample([sound], rate, sr, exact))), single(sound, rate, sr)
         largest = max(largest, _relative_difference(found, expected) if len(found) == len(expected) else np.inf)
-    rates = ", ".join(map(str, rates))
-    found = f"from {rates} to {sr} Hz: relative difference {largest:.1e}, allowed {RESAMPLED_TOLERANCE:.0e}"
-    return Check("resampler against single sums", largest <= RESAMPLED_TOLERANCE, found)  # false of NaN
+    rates, allowed = ", ".join(map(str, rates)), 0.0 if exact else RESAMPLED_TOLERANCE
+    found = f"from {rates} to {sr} Hz: relative difference {largest:.1e}, allowed {allowed:.0e}"
+    return Check("resampler against single sums", largest <= allowed, found)  # false of NaN
 
 
 def _check_front_end(network):
-    """Check the log-mel spectrogram against one whose transform is a product with cosines and sines."""
+    """Check the spectrogram against one whose transform is a product with cosines and sines."""
     frontend, sound = network.frontend, synthesise(network.frontend.sr, 1.0)
     mel = np.zeros((1 + frontend.n_fft // 2, frontend.n_mels))
     for band in network.bands:
         mel[band.bins, band.mels] = band.weights
     with one_blas_thread():
+        expected = reference.log_mel_spectrogram(sound, frontend, mel)
+        if network.exact:
+            found = level_spectrogram(sound[np.newaxis], frontend, network.bands)[0]
+            largest = float(np.abs(found - (expected + TOP_DB) * TOP / TOP_DB).max()) - 0.5
+            found = f"largest error {largest:.1e} of 255, allowed {LEVEL_TOLERANCE['levels']:.0e}, besides the rounding"
+            return Check("levels against a naive spectrogram", largest <= LEVEL_TOLERANCE["levels"], found)
         found = log_mel_spectrogram(sound[np.newaxis], frontend, network.bands)[0]
-        largest = float(np.abs(found - reference.log_mel_spectrogram(sound, frontend, mel)).max())
-    allowed = LEVEL_TOLERANCE[frontend.spectrum]
+    largest, allowed = float(np.abs(found - expected).max()), LEVEL_TOLERANCE[frontend.spectrum]
     found = f"largest difference {largest:.1e} of 80, allowed {allowed:.0e}"
     return Check("log-mel spectrogram against a naive one", largest <= allowed, found)
+
+
+def _check_everywhere(model):
+    """Check that each step gives the bytes that it gives on every machine."""
+    for case, step, found, expected in everywhere.compare(model):
+        if found != expected:
+            found = f"{case}: the first step that differs is {step}: sha256 {found[:16]}, expected {expected[:16]}"
+            return Check("the same bytes as everywhere", False, found)
+    cases = ", ".join(everywhere.EXPECTED)
+    return Check("the same bytes as everywhere", True, f"samples, levels and embeddings of {cases}")
 
 
 def _check_same_bytes(model):
@@ -149,7 +172,7 @@ def _check_batches(network, windows):
     sound = synthesise(network.frontend.sr, 1.0)
     shifted = np.stack([np.roll(sound, 97 * number) for number in range(windows)])
     with one_blas_thread():
-        log_mel, work = log_mel_spectrogram(shifted, network.frontend, network.bands), Workspace(network)
+        log_mel, work = spectrogram(network)(shifted, network.frontend, network.bands), Workspace(network)
         results = {}
         for size in sorted({min(size, windows) for size in SPLITS}):
             batches = [forward(work, log_mel[start : start + size]) for start in range(0, windows, size)]
@@ -198,8 +221,8 @@ def compare_with_float64(model, weights, path):
     Returns
     -------
     numbers : dict
-        Largest differences, relative to the largest value of an embedding. `difference`: from the float64 reference
-        network on the same log-mel spectrogram. `golden`: of the whole pipeline, from the golden embedding; None if the
+        Largest differences, relative to the largest value of an embedding. `difference`: from the reference network, in
+        float64 or in whole numbers, on the same spectrogram. `golden`: of the whole pipeline, from the golden embedding; None if the
         model has none. `limit`: the largest value allowed for both.
 
     Raises
@@ -211,8 +234,11 @@ def compare_with_float64(model, weights, path):
     sound = synthesise(model.sr, 1.0)
     found = model.embed(sound, model.sr, center=False).embedding[0]
     with one_blas_thread():
-        log_mel = log_mel_spectrogram(sound[np.newaxis], network.frontend, network.bands)[0]
-        expected = reference.reference_embedding(log_mel, weights, network.pool_grid)
+        features = spectrogram(network)(sound[np.newaxis], network.frontend, network.bands)
+        if network.exact:
+            expected = integers.embed_levels(features, weights)[0]
+        else:
+            expected = reference.reference_embedding(features[0], weights, network.pool_grid)
     golden = read_golden(path, model.dim)
     return {
         "difference": _relative_difference(found, expected),

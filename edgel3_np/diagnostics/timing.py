@@ -14,12 +14,12 @@ import numpy as np
 
 from ..audio.reading import open_audio
 from ..audio.resample import resample
-from ..features.log_mel import log_mel_spectrogram
 from ..model import build_model, load_model
 from ..network.forward import Workspace, forward
 from ..network.plan import operations
 from ..network.tape import execute
 from ..network.threads import one_blas_thread
+from ..pipeline import spectrogram
 from ..stream import Stream
 from ..weights.format import load_weights
 from ..weights.locate import find_model
@@ -171,7 +171,7 @@ def _time_audio(model, audio, sr, mono, repeats):
     """Time the reading of a file and the resampling of its audio, for each second of audio."""
     functions = {"read": lambda: _read(audio)}
     if sr != model.sr:
-        functions[f"resample {sr} -> {model.sr}"] = lambda: list(resample([mono], sr, model.sr))
+        functions[f"resample {sr} -> {model.sr}"] = lambda: list(resample([mono], sr, model.sr, model.network.exact))
     with one_blas_thread():  # as `embed` does
         return {
             name: {"unit": "s of audio", **_divide(measure(function, repeats), len(mono) / sr)}
@@ -188,9 +188,9 @@ def _read(audio):
 def _time_window(network, repeats):
     """Time the front end and the network on one thread: one window alone, and each window of a microbatch."""
     windows = np.tile(synthesise(network.frontend.sr, 1.0), (network.microbatch, 1))
-    log_mel, work = log_mel_spectrogram(windows, network.frontend, network.bands), Workspace(network)
+    log_mel, work = spectrogram(network)(windows, network.frontend, network.bands), Workspace(network)
     functions = {
-        "front end": (lambda: log_mel_spectrogram(windows, network.frontend, network.bands), len(windows)),
+        "front end": (lambda: spectrogram(network)(windows, network.frontend, network.bands), len(windows)),
         "network, one window alone": (lambda: forward(work, log_mel[:1]), 1),
         "network, in a batch": (lambda: forward(work, log_mel), len(windows)),
     }

@@ -1,0 +1,129 @@
+"""The bytes of pico-64 on every machine: generated sounds, and the hashes of what each step makes of them.
+
+The sounds come from integer arithmetic, so they are the same everywhere as well.
+"""
+
+import hashlib
+
+import numpy as np
+
+from ..audio.framing import windows
+from ..audio.resample import resample
+from ..audio.samples import to_mono
+from ..features.levels import level_spectrogram
+from ..pipeline import embed_audio, framing_for
+
+HOP = 0.5  # seconds between windows
+SECONDS = 60  # of noise
+
+
+def noise(n):
+    """Return noise: shape (n,), int16. Multiplications modulo 2**32 mix the bits of the numbers of the samples.
+
+    Examples
+    --------
+    >>> noise(4)
+    array([-32768, -24065,   1475, -28106], dtype=int16)
+    """
+    x = np.arange(n, dtype=np.uint64)
+    for factor in (0x7FEB352D, 0x846CA68B):
+        x = (x ^ (x >> np.uint64(16))) * np.uint64(factor) & np.uint64(0xFFFFFFFF)
+    return ((x >> np.uint64(16)).astype(np.int64) - 32768).astype(np.int16)
+
+
+def click(n):
+    """Return one loud sample in the middle of silence: shape (n,), int16."""
+    samples = np.zeros(n, np.int16)
+    samples[n // 2] = 32767
+    return samples
+
+
+def sawtooth(n):
+    """Return a sawtooth of 61 samples, which gets louder: shape (n,), int16. Some of its bands are all but empty."""
+    time = np.arange(n, dtype=np.int64)
+    return ((time % 61 - 30) * (time // 64 + 1) // 4).astype(np.int16)
+
+
+SOUNDS = {  # name: rate in Hz, samples
+    **{f"noise at {sr} Hz": (sr, lambda sr=sr: noise(SECONDS * sr)) for sr in (8000, 16000, 44100, 48000)},
+    "a sawtooth": (8000, lambda: sawtooth(24000)),
+    "silence": (8000, lambda: np.zeros(16000, np.int16)),
+    "a click": (44100, lambda: click(88200)),
+}
+STEPS = ("samples", "samples at the model's rate", "levels", "embeddings")
+EXPECTED = {  # of the pico-64 of this version
+    "noise at 8000 Hz": (
+        "2f4648dc700e77d0cf25dadcdcbe10330eab6f8affd4ce52fee0a762bde47a08",
+        "df9ed7d34c8d476791d3016892811b15112f19f1688a8aec7bda32885ba94741",
+        "86cb57e5f7fcb96ea75e6c598835f22d87a5861e03209d8a8681cbaf7d930ada",
+        "eb152fcc39babc98d3afa4fb232603fbd710162d5b40c95d2e4ce457fd1b3e00",
+    ),
+    "noise at 16000 Hz": (
+        "cd24f947a14f7b01d1da2f604a14c32aab6ccfdf47268a6cd2b129e0efa9eced",
+        "7ff095c9474ee5b303b19808071eaa526842a3b7e46d3be0d9ebcdc5a6612d8d",
+        "860c25e2bcbdce1cfa10632c9e35854902a32518e4293bb922713096ef3f9666",
+        "a7c47294544070ced0a1a2a16567708c963dedda92f5e60b93b5725b2d15e3b6",
+    ),
+    "noise at 44100 Hz": (
+        "6a4ba12c0f21b4f6b90c187cb711bc4d2b671dccff0eddb4fa2ddd8b2a8fd8ca",
+        "83ac81ea280007aa1ab854ea7809ecdb35464baea42abd2d5fc321b1d721e98f",
+        "15b2b1237591f4b25cd7bfe36220d6d29375b561c2f6e60f2de8532270d96f0f",
+        "7093961be59521f746a3ff8c15b2d4b2676ee7df44f0d6afb6fb09b3dbb2efbc",
+    ),
+    "noise at 48000 Hz": (
+        "6345ed2c88553e2d327f92f5695ffa78527d0140d6dead7398e6d0e27980f80d",
+        "4063954b9c9cc455f32ed6344a72143549d76a4607f34179b1bb0153664edcde",
+        "cf70cc145fb7e5c56ac6f17d1c4271f62737ef3a6b2ed2670bc65b1bb6b56603",
+        "85996348485e433a90e0be7245eafa6436ab13484ca9ef8eb1a294cc58e061a8",
+    ),
+    "a sawtooth": (
+        "e6e761b76e5db7ea57417ab74cb3be860f7f454854224a5353cb270ce461447b",
+        "774ab74dfa77c535aa35cb64fec115210f2c4fd69acd41fad60dea55da5e53cb",
+        "33596ef3f6ce78f28b62b4bd5dabae8c31e84ea2c04920f14c946338edc1bdfe",
+        "5cff1f6cbfca45d21fad1f2de6188da5da51d358ee5c524d4960ad75795bb892",
+    ),
+    "silence": (
+        "0c92bddb4e96f3ea9ec9f0f64a668255a6c15527ac09f6f119cafde60c7c4a39",
+        "eec19bc6af0b3b6dfb97a08782c65f4bb3c3203e789a015d2008b0d689ad08be",
+        "251941c68a174d6106ddc3799a65356749e7aea97645c2788b7dadff643c4f71",
+        "b268be4a3d5b765c48af4be1aadba0b145e11d9ba129564e0ceeb57fa5b1d40b",
+    ),
+    "a click": (
+        "5287c9bedbd5992d1cc8d9e0d822b1a2aabcbb19088fde8c159a09d79e3f45ec",
+        "abff7f4378c685b841ea827a55f238ac6e69971dbd64fa975cf18e930a52050f",
+        "edd69147b41a3630a7db3112bee7e7167413b999b6a031cddfd2b51e954d6a49",
+        "e3dce41504869394bfa567c707f362aee7a96164c1a4ff4e2df441fe584ba570",
+    ),
+}
+
+
+def digest(array, dtype):
+    """Return the sha256 of an array's numbers, little-endian, in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array, dtype).tobytes()).hexdigest()
+
+
+def steps(model, name):
+    """Yield the hash of what each of `STEPS` makes of a sound.
+
+    Parameters
+    ----------
+    model : Model
+        Of whole numbers.
+    name : str
+        A key of `SOUNDS`.
+    """
+    (sr, make), network = SOUNDS[name], model.network
+    samples, framing = make(), framing_for(model.network, HOP, True)
+    yield digest(samples, "<i2")
+    mono = np.concatenate(list(resample([to_mono(samples[:, np.newaxis], 0, sr, name)], sr, model.sr, True)))
+    yield digest(mono, "<f8")
+    batches = windows([mono], framing.window, framing.hop, framing.pad_left, framing.batch)
+    levels = [level_spectrogram(batch, network.frontend, network.bands, framing.hop) for batch in batches]
+    yield digest(np.concatenate(levels), "|u1")
+    yield embed_audio(network, samples, sr, hop_size=HOP)[0].sha256()
+
+
+def compare(model):
+    """Yield (sound, step, hash found, hash expected) for every sound and step, in order."""
+    for name, expected in EXPECTED.items():
+        yield from ((name, *item) for item in zip(STEPS, steps(model, name), expected))
