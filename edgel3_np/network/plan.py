@@ -276,7 +276,7 @@ def whole_kernels(weights):
     They are whole multiples of a power of two, so float32 holds them, their products with levels, and all sums.
     """
     for csr, bias, shift in zip(weights.kernels, weights.biases, weights.shifts):
-        exponents = -shift.astype(np.int64)
+        exponents = -shift.astype(np.intc)
         kernel = to_dense(csr).astype(np.float64).transpose(1, 0, 2, 3)
         yield np.ldexp(kernel, exponents), np.ldexp(bias.astype(np.float64), exponents)
 

@@ -78,7 +78,7 @@ def quantise(matrix, bias, low, high, bits=WEIGHT_BITS, largest=None):
            [-5]], dtype=int16), array([32], dtype=int32), array([4], dtype=int8))
     """
     exponents = np.frexp(np.abs(matrix).max(axis=0))[1]  # the largest weight of each filter is below 2**exponent
-    shifts = np.clip(bits - 1 - exponents, *SHIFTS)
+    shifts = np.clip(bits - exponents, *SHIFTS).astype(np.intc)
     while True:
         whole, offset = np.rint(np.ldexp(matrix, shifts)), np.rint(np.ldexp(bias, shifts))
         large = (np.abs(whole).max(axis=0) > 1 << (bits - 1)) | (largest_sum(whole, offset, low, high) >= EXACT)
@@ -86,4 +86,4 @@ def quantise(matrix, bias, low, high, bits=WEIGHT_BITS, largest=None):
             large |= largest(whole, offset) >= EXACT
         if not large.any():
             return whole.astype(np.int16), offset.astype(np.int32), shifts.astype(np.int8)
-        shifts = shifts - large
+        shifts -= large
