@@ -7,6 +7,7 @@ level is computed as an interval. Where both of its ends round to the same level
 level; where they do not, `exact` finds it with whole numbers of any size.
 """
 
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +18,8 @@ from .stft import strided
 
 TOP = 255
 SCALE = 5.0 * TOP / TOP_DB  # levels for a factor of ten in power
-CHUNK = 64  # frames that are computed at a time
+CHUNK, SPARE = 64, 4  # frames that are computed at a time; pieces of memory that are kept
+_spare: list = []
 ARITHMETIC = 2.0**-36  # levels: bound of what sums, products and logarithms of float64 may be wrong by
 TRANSFORM = 2.0**-44  # bound of the error of a bin, relative to the norm of the samples; those of libraries make 2**-51
 
@@ -92,23 +94,40 @@ def _frame_intervals(frames, bands, n_mels):
 
 def _chunk_intervals(frames, bands, n_mels):
     """Do the same for few frames."""
-    n_fft, silent = frames.shape[2], AMIN**2
-    spectrum = np.fft.rfft(frames * _hann(n_fft)).view(np.float64)  # real and imaginary parts alternate
-    np.multiply(spectrum, spectrum, out=spectrum)
-    power = spectrum[..., ::2] + spectrum[..., 1::2]  # (b, n, bins)
-    mel = np.empty((*frames.shape[:2], n_mels))
-    for band in bands:
-        np.matmul(power[..., band.bins], band.weights, out=mel[..., band.mels])
-    np.maximum(mel, silent, out=mel)
+    b, n, n_fft = frames.shape
+    bins = 1 + n_fft // 2
+    with _scratch(b * n * (n_fft + bins)) as scratch:
+        windowed, power = (part.reshape(b, n, -1) for part in np.split(scratch, [b * n * n_fft]))
+        np.multiply(frames, _hann(n_fft), out=windowed)
+        spectrum = np.fft.rfft(windowed).view(np.float64)  # real and imaginary parts alternate
+        np.multiply(spectrum, spectrum, out=spectrum)
+        np.add(spectrum[..., ::2], spectrum[..., 1::2], out=power)
+        mel = np.empty((b, n, n_mels))
+        for band in bands:
+            np.matmul(power[..., band.bins], band.weights, out=mel[..., band.mels])
+        energy = np.matmul(power, _ones(bins))[..., np.newaxis]
+    np.maximum(mel, AMIN**2, out=mel)
     # A bin is wrong by a part of the norm, so the root of a band is by that times the root of its sum of weights
-    weight = max(band.total for band in bands)
-    wrong = np.matmul(power, _ones(power.shape[-1]))[..., np.newaxis] * (TRANSFORM**2 * 2 / n_fft * weight)
-    error = np.sqrt(wrong / mel, out=None)
+    error = energy * (TRANSFORM**2 * 2 / n_fft * max(band.total for band in bands)) / mel
+    np.sqrt(error, out=error)
     error *= 2 * SCALE / np.log(10.0)
     error += ARITHMETIC
     level = np.log10(mel, out=mel)
     level *= SCALE
     return level - error, level + error
+
+
+@contextmanager
+def _scratch(size):
+    """Yield floats that nothing else uses. They are kept for the next call: fresh memory takes as long as the sums."""
+    try:
+        array = _spare.pop()  # one step: threads cannot get the same
+    except IndexError:
+        array = np.empty(0)
+    array = array if len(array) >= size else np.empty(size)
+    yield array[:size]
+    if len(_spare) < SPARE:
+        _spare.append(array)
 
 
 @lru_cache(maxsize=4)

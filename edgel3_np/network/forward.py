@@ -12,6 +12,7 @@ from .tape import Tape, execute, play
 
 SPARE = 4  # workspaces that a network keeps
 SCRATCH_FLOATS = 1 << 21  # floats of scratch that a strip may take for several windows
+EXACT_FLOATS = 1 << 19  # of layers whose small tiles take more for each window: what stays in the cache
 
 
 class Workspace:
@@ -116,7 +117,8 @@ def _record_layer(layer, x, out, scratch):
 
 def _together(layer, windows):
     """Return how many windows go through a strip together: of large layers fewer than a microbatch."""
-    return min(windows, max(1, SCRATCH_FLOATS // max(1, layer.module.scratch_size(layer, 1))))
+    floats = EXACT_FLOATS if layer.exact else SCRATCH_FLOATS
+    return min(windows, max(1, floats // max(1, layer.module.scratch_size(layer, 1))))
 
 
 def _record_fused(layers, x, out, scratch, strip_maps):

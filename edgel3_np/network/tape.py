@@ -11,6 +11,7 @@ from ..weights.integers import TOP
 _ZEROS = np.zeros(1 << 13, np.float32)
 _ZEROS.setflags(write=False)
 _TOP = np.float32(TOP)
+_clip_between = (getattr(np, "_core", None) or np.core).umath.clip  # the ufunc: the function takes longer to begin
 _SHORT = 256  # floats of a row that are not worth an array of zeros
 
 
@@ -68,8 +69,12 @@ class Tape:
         self.calls.append((np.maximum, a, zeros, out))
 
     def levels(self, a, out):
-        """Record `out = clip(round(a), 0, TOP)`: one rounding of each number, to the nearest even one if it is in the middle."""
-        self.calls.append((_levels, a, None, out))
+        """Record `out = clip(round(a), 0, TOP)`; a number in the middle is rounded to the even one."""
+        long = _long_rows(out)
+        if a is out:
+            a = out = long
+        self.calls.append((_rint, a, None, out))
+        self.calls.append((_clip, long, None, long))
 
     def max(self, a, axis, out):
         """Record `out = a.max(axis)`."""
@@ -92,9 +97,12 @@ def _copy(a, _, out):
     np.copyto(out, a)
 
 
-def _levels(a, _, out):
+def _rint(a, _, out):
     np.rint(a, out=out)
-    np.clip(out, _ZEROS[0], _TOP, out=out)
+
+
+def _clip(a, _, out):
+    _clip_between(a, _ZEROS[0], _TOP, out=out)
 
 
 def _max(a, axis, out):
