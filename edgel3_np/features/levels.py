@@ -20,6 +20,7 @@ TOP = 255
 SCALE = 5.0 * TOP / TOP_DB  # levels for a factor of ten in power
 CHUNK, SPARE = 64, 4  # frames that are computed at a time; pieces of memory that are kept
 _spare: list = []
+_WRITES = int(np.__version__.split(".")[0]) >= 2  # whether a transform can be written into an array
 ARITHMETIC = 2.0**-36  # levels: bound of what sums, products and logarithms of float64 may be wrong by
 TRANSFORM = 2.0**-44  # bound of the error of a bin, relative to the norm of the samples; those of libraries make 2**-51
 
@@ -43,21 +44,21 @@ def level_spectrogram(windows, frontend, bands, hop=None):
         Whole numbers from 0 to 255, which is the level of the loudest band. In silence, all are 255.
     """
     low, high = _intervals(windows, frontend, bands, hop)  # (b, n_frames, n_mels)
-    top_low, top_high = low.max(axis=(1, 2), keepdims=True), high.max(axis=(1, 2), keepdims=True)
-    levels, least = _round(high - top_low), _round(low - top_high)
-    if (levels != least).any():
-        for window in np.flatnonzero((levels != least).any(axis=(1, 2))):
-            unsure, loudest = np.argwhere(levels[window] != least[window]), np.argwhere(high[window] >= top_low[window])
-            found = exact_levels(windows[window], frontend, bands, unsure, loudest)
-            levels[window][tuple(unsure.T)] = found
+    top_low, top_high = (bound.max(axis=(1, 2), keepdims=True) for bound in (low, high))
+    levels, least = _round(high, top_low), _round(low, top_high)
+    unsure = levels != least
+    if unsure.any():
+        for window in np.flatnonzero(unsure.any(axis=(1, 2))):
+            where, loudest = np.argwhere(unsure[window]), np.argwhere(high[window] >= top_low[window])
+            levels[window][unsure[window]] = exact_levels(windows[window], frontend, bands, where, loudest)
     return levels.swapaxes(1, 2).astype(np.float32)
 
 
-def _round(x):
-    """Return the levels of numbers that are 0 for the loudest band; overwrites them."""
-    x += TOP
-    np.rint(x, out=x)
-    return np.clip(x, 0.0, TOP, out=x)
+def _round(x, top):
+    """Return the level of each number, if `top` is that of the loudest band."""
+    levels = x - (top - TOP)
+    np.rint(levels, out=levels)
+    return np.maximum(levels, 0.0, out=levels)
 
 
 def _intervals(windows, frontend, bands, hop):
@@ -66,55 +67,66 @@ def _intervals(windows, frontend, bands, hop):
     n_frames, b, (first, last) = frontend.n_frames, len(windows), frontend.whole_frames
     padded = np.zeros((b, max((n_frames - 1) * step + n_fft, sr)))
     padded[:, frontend.pad_left : frontend.pad_left + sr] = windows
-    frames = strided(padded, (b, n_frames, n_fft), (padded.shape[1], step, 1))
-    if hop is None or hop % step or hop >= sr or b == 1 or last <= first:
-        return _frame_intervals(frames, bands, n_mels)
+    strides = (padded.strides[0], 8 * step, 8)
+    frames = np.ndarray((b, n_frames, n_fft), np.float64, padded, 0, strides)
     bounds = np.empty((2, b, n_frames, n_mels))
-    bounds[:, :, :first] = _frame_intervals(frames[:, :first], bands, n_mels)
-    bounds[:, :, last:] = _frame_intervals(frames[:, last:], bands, n_mels)
+    if hop is None or hop % step or hop >= sr or b == 1 or last <= first:
+        return _frame_intervals(frames, bands, bounds)
+    _frame_intervals(frames[:, :first], bands, bounds[:, :, :first])
+    _frame_intervals(frames[:, last:], bands, bounds[:, :, last:])
     apart, signal = hop // step, windows[0, first * step - frontend.pad_left :]  # apart: frames between windows
     count = (b - 1) * apart + last - first
-    shared = _frame_intervals(strided(signal, (1, count, n_fft), (0, step, 1)), bands, n_mels)  # (2, 1, count, n_mels)
+    shared = np.empty((2, 1, count, n_mels))
+    _frame_intervals(strided(signal, (1, count, n_fft), (0, step, 1)), bands, shared)
     size = count * n_mels
     bounds[:, :, first:last] = strided(shared, (2, b, last - first, n_mels), (size, apart * n_mels, n_mels, 1))
     return bounds
 
 
-def _frame_intervals(frames, bands, n_mels):
-    """Return bounds of the levels of frames: (b, n, n_fft) -> (2, b, n, n_mels)."""
-    b, n, n_fft = frames.shape
-    bounds = np.empty((2, b, n, n_mels))
+def _frame_intervals(frames, bands, bounds):
+    """Write the bounds of the levels of frames (b, n, n_fft) into `bounds` (2, b, n, n_mels), and return it."""
+    b, n, _ = frames.shape
     many = max(1, CHUNK // max(n, 1))
     for i in range(0, b, many):
         for j in range(0, n, CHUNK):
             part = (slice(i, i + many), slice(j, j + CHUNK))
-            bounds[(slice(None), *part)] = _chunk_intervals(frames[part], bands, n_mels)
+            _chunk_intervals(frames[part], bands, bounds[0][part], bounds[1][part])
     return bounds
 
 
-def _chunk_intervals(frames, bands, n_mels):
+def _chunk_intervals(frames, bands, low, high):
     """Do the same for few frames."""
     b, n, n_fft = frames.shape
     bins = 1 + n_fft // 2
-    with _scratch(b * n * (n_fft + bins)) as scratch:
-        windowed, power = (part.reshape(b, n, -1) for part in np.split(scratch, [b * n * n_fft]))
+    with _scratch(b * n * (n_fft + 3 * bins)) as scratch:
+        windowed = scratch[: b * n * n_fft].reshape(b, n, n_fft)
+        spectrum = scratch[windowed.size : -b * n * bins].reshape(b, n, 2 * bins)
+        power = scratch[-b * n * bins :].reshape(b, n, bins)
         np.multiply(frames, _hann(n_fft), out=windowed)
-        spectrum = np.fft.rfft(windowed).view(np.float64)  # real and imaginary parts alternate
+        spectrum = _transform(windowed, spectrum)  # real and imaginary parts alternate
         np.multiply(spectrum, spectrum, out=spectrum)
         np.add(spectrum[..., ::2], spectrum[..., 1::2], out=power)
-        mel = np.empty((b, n, n_mels))
         for band in bands:
-            np.matmul(power[..., band.bins], band.weights, out=mel[..., band.mels])
+            np.matmul(power[..., band.bins], band.weights, out=low[..., band.mels])
         energy = np.matmul(power, _ones(bins))[..., np.newaxis]
-    np.maximum(mel, AMIN**2, out=mel)
+    mel = np.maximum(low, AMIN**2, out=low)
     # A bin is wrong by a part of the norm, so the root of a band is by that times the root of its sum of weights
     error = energy * (TRANSFORM**2 * 2 / n_fft * max(band.total for band in bands)) / mel
     np.sqrt(error, out=error)
     error *= 2 * SCALE / np.log(10.0)
     error += ARITHMETIC
-    level = np.log10(mel, out=mel)
+    level = np.log10(mel, out=low)
     level *= SCALE
-    return level - error, level + error
+    np.add(level, error, out=high)
+    np.subtract(level, error, out=low)
+
+
+def _transform(windowed, spectrum):
+    """Return the Fourier transform of real frames as floats, in `spectrum` where this NumPy can write there."""
+    if _WRITES:
+        np.fft.rfft(windowed, out=spectrum.view(np.complex128))
+        return spectrum
+    return np.fft.rfft(windowed).view(np.float64)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from ..errors import EdgeL3Error
 from ..features.frontend import FrontEnd
 
 DEFAULT = "pico-64"
-BUNDLED_SHA256 = {DEFAULT: "513bdffcb7702a1edb75a7d628ac3c65e68ddcea6432572ca80511e88f698957"}
+BUNDLED_SHA256 = {DEFAULT: "9236ef9fc39ef97c72ba5f3addf21e2c2b66c4bf95b925f141fb9613eaf3102b"}
 
 SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
 OPENL3_FRONTENDS = {  # by input representation
