@@ -51,15 +51,7 @@ class Embedding(NamedTuple):
         >>> Embedding(np.zeros((1, 2), np.float32), np.zeros(1)).sha256()[:16]
         'af5570f5a1810b7a'
         """
-        return sha256_of([self.embedding])
-
-
-def sha256_of(batches):
-    """Return the sha256 of embeddings that come in batches; see `Embedding.sha256`."""
-    total = hashlib.sha256()
-    for batch in batches:
-        total.update(np.ascontiguousarray(batch, "<f4").tobytes())
-    return total.hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(self.embedding, "<f4").tobytes()).hexdigest()
 
 
 def framing_for(network, hop_size, center):

@@ -7,7 +7,9 @@ import numpy as np
 from edgel3_np._version import CONTRACT
 from edgel3_np.features.frontend import FrontEnd
 from edgel3_np.features.mel import mel_filterbank
+from edgel3_np.network import winograd
 from edgel3_np.weights.format import Weights
+from edgel3_np.weights.integers import TOP, input_range, quantise
 from edgel3_np.weights.registry import SEA
 from edgel3_np.weights.sparse import to_csr
 
@@ -55,6 +57,37 @@ def random_weights(filters=SMALL, final_activation="relu", density=1.0, seed=0, 
     kernels, biases, norms = random_arrays(filters, final_activation, density, seed)
     kernels = tuple(to_csr(kernel) for kernel in kernels)
     return Weights(name, frontend, final_activation, kernels, tuple(biases), tuple(norms), None, PROVENANCE)
+
+
+def whole_weights(
+    filters=SMALL, final_activation="relu", density=1.0, seed=0, frontend=SEA, largest=winograd.largest_sum, bits=10
+):
+    """Make the `Weights` of a random network of whole numbers.
+
+    Its activations use all levels. `largest` is what must stay exact besides plain sums, of kernels as `plan` has them.
+    """
+    rng, layers, channels = np.random.default_rng(seed), [], 1
+    for number, out in enumerate(filters, 1):
+        matrix = rng.standard_normal((9 * channels, out)) * np.sqrt(2 / (9 * channels * density))
+        matrix *= (rng.random(matrix.shape) < density) * 10 ** rng.uniform(-0.1, 0.1, out)
+        bounds = input_range(170) if number == 1 else (0, TOP)
+        shape = 3, 3, channels, out
+
+        def bound(whole, offset, shape=shape):
+            return largest(whole.reshape(shape).transpose(1, 0, 2, 3), offset)
+
+        use = bound if largest and number > 1 else None
+        whole, offset, shift = quantise(matrix, rng.uniform(-20, 60, out), *bounds, bits=bits, largest=use)
+        layers.append((to_csr(whole.reshape(shape), np.int16), offset, shift))
+        channels = out
+    kernels, biases, shifts = zip(*layers)
+    return Weights("whole", frontend, final_activation, kernels, biases, (), None, PROVENANCE, zero=170, shifts=shifts)
+
+
+def random_levels(frontend, n, seed=0):
+    """Make random spectrograms in levels: shape (n, n_mels, n_frames), float32."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, TOP + 1, (n, frontend.n_mels, frontend.n_frames)).astype(np.float32)
 
 
 def random_log_mel(frontend, n, seed=0):

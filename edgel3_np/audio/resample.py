@@ -8,7 +8,7 @@ For a ratio of rates p / q in lowest terms, the weights repeat every p outputs: 
 group is a multiple of p outputs. It is computed in parts of a few neighbouring outputs, which need nearly the same
 inputs: one matrix product for a part of many groups, without a copy of the signal.
 
-For models of whole numbers all of it is whole as well: the taps have 22 bits behind the point, samples 28, and no sum of
+For models of whole numbers all of it is whole as well: the taps have 22 bits behind the point, samples 27, and no sum of
 a filter reaches 2**53, so float64 holds it whatever the order of its additions. Time is exact there from the start.
 """
 
@@ -24,7 +24,7 @@ CHUNK = 4096  # outputs that are computed at a time, about: fixed, so that no re
 PART = 8  # an output needs so many times as many inputs as its part has more than it
 MAX_BANK = 1_500_000  # weights of a filter bank; a larger one (44101 Hz) is not kept: each output computes its own
 MAX_DIRECT = 1 << 18  # weights that are computed at a time where no bank is kept
-SAMPLE_BITS, LIMB_BITS = 28, 29  # of a sample that is resampled exactly: behind the point, and in all
+SAMPLE_BITS, LIMB_BITS = 27, 28  # of a sample that is resampled exactly: behind the point, and in all
 
 
 class _Part(NamedTuple):
@@ -252,7 +252,7 @@ def _direct(poly, x, first, time):
 def _exact(poly, x, first, time):
     """Return the outputs of a chunk for whole taps, without rounding any sum: shape (len(time),).
 
-    A sample within 2 is a whole number of 29 bits. A louder one is the sum of several such numbers, of larger units,
+    A sample within 2 is a whole number of 28 bits. A louder one is the sum of several such numbers, of larger units,
     and a sum of smaller units is rounded to what the larger ones leave of 53 bits.
     """
     if poly.bank is None:

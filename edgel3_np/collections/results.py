@@ -1,5 +1,6 @@
 """Write embeddings as npz files, each whole or not at all, and read such files without trusting them."""
 
+import hashlib
 import io
 import json
 import math
@@ -15,6 +16,7 @@ from .._checks import check_bool, check_seconds
 from .._files import open_regular
 from .._version import CONTRACT
 from ..errors import EdgeL3Error
+from ..pipeline import Embedding
 from ..weights.npz import MAX_HEADER_BYTES, native, npz_member, parse_header
 from .atomic import atomic
 
@@ -58,7 +60,8 @@ def save_embedding(path, batches, timestamps, provenance):
         Returns the times of `count` windows from number `first` on, in seconds.
     provenance : dict
         Where the embeddings come from: model, weights_sha256, version, contract, options, input; and remarks, if there
-        are any, which may be added until `batches` ends. Stored as bytes of JSON.
+        are any, which may be added until `batches` ends. Stored as bytes of JSON, with `embedding_sha256`, the hash
+        that `Embedding.sha256` returns.
 
     Returns
     -------
@@ -72,10 +75,12 @@ def save_embedding(path, batches, timestamps, provenance):
     """
     import tempfile  # here: its import is slow
 
-    dim, count = 0, 0
+    dim, count, total = 0, 0, hashlib.sha256()
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=os.path.dirname(os.path.abspath(path))) as spool:
         for batch in batches:
-            spool.write(np.ascontiguousarray(batch, "<f4").tobytes())
+            content = np.ascontiguousarray(batch, "<f4").tobytes()
+            spool.write(content)
+            total.update(content)
             dim, count = batch.shape[1], count + len(batch)
         spool.seek(0)
         step = max(1, CHUNK_FLOATS // dim)
@@ -83,11 +88,12 @@ def save_embedding(path, batches, timestamps, provenance):
         embedding = (np.frombuffer(spool.read(4 * dim * step), "<f4") for _ in starts)
         seconds = (timestamps(min(step, count - start), start) for start in starts)
         with atomic(path) as file:
-            write_parts(file, _arrays((count, dim), embedding, seconds, provenance))
+            write_parts(file, _arrays((count, dim), embedding, seconds, provenance, total.hexdigest()))
     return count
 
 
-def _arrays(shape, embedding, seconds, provenance):
+def _arrays(shape, embedding, seconds, provenance, sha256):
+    provenance = {**provenance, "embedding_sha256": sha256}
     text = json.dumps(provenance, sort_keys=True).encode()  # ASCII: other letters, and bytes of names, are escaped
     return {
         "embedding": ("<f4", shape, embedding),
@@ -106,7 +112,8 @@ def result_bytes(embedding, timestamps, provenance):
     provenance : dict
     """
     content = io.BytesIO()
-    write_parts(content, _arrays(embedding.shape, [embedding], [timestamps], provenance))
+    sha256 = Embedding(embedding, timestamps).sha256()
+    write_parts(content, _arrays(embedding.shape, [embedding], [timestamps], provenance, sha256))
     return content.getvalue()
 
 

@@ -12,7 +12,7 @@ from ..errors import EdgeL3Error
 from ..features.levels import TOP, level_spectrogram
 from ..features.log_mel import TOP_DB, log_mel_spectrogram
 from ..model import build_model
-from ..network import integers
+from ..network import whole
 from ..network.forward import Workspace, forward
 from ..network.threads import one_blas_thread
 from ..pipeline import framing_for, spectrogram
@@ -236,7 +236,7 @@ def compare_with_float64(model, weights, path):
     with one_blas_thread():
         features = spectrogram(network)(sound[np.newaxis], network.frontend, network.bands)
         if network.exact:
-            expected = integers.embed_levels(features, weights)[0]
+            expected = whole.embed_levels(features, weights)[0]
         else:
             expected = reference.reference_embedding(features[0], weights, network.pool_grid)
     golden = read_golden(path, model.dim)

@@ -188,4 +188,9 @@ def _read_network(found, frontend, check):
     zero = found.get("zero")
     check("zero" not in found or _is_int(zero, 0, TOP), "network.zero", f"a whole number from 0 to {TOP}")
     check(zero is None or frontend.spectrum == "power", "frontend.spectrum", "power for a network of whole numbers")
+    check(
+        zero is None or frontend.n_fft & (frontend.n_fft - 1) == 0,
+        "frontend.n_fft",
+        "a power of two for a network of whole numbers",
+    )
     return tuple(filters), activation, tuple(grid), zero
