@@ -61,7 +61,8 @@ def recordings(format):
             weights = factory.random_weights((4,) * 8, activation, density, frontend=frontend)
             save_weights(file := io.BytesIO(), weights)
             found.append(file.getvalue())
-        return found
+        save_weights(file := io.BytesIO(), factory.whole_weights((4,) * 8))
+        return [*found, file.getvalue()]
     if format == "CLASSES":
         for count, dim in ((1, 1), (2, 16), (5, 64)):
             model = SimpleNamespace(name="m", sha256=f"{dim:064x}", dim=dim)

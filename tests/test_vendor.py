@@ -143,7 +143,7 @@ def check_facts(numbers, root, name, wav, absent=(), flags=("-S", "-E"), before=
     is_whole = entry.joinpath("/".join([*name.split("."), "diagnostics"])).is_dir()
     arguments = json.dumps([name, root, str(wav), is_whole, absent, PACKAGES])
     found, modules = json.loads(start(["-c", before + PROGRAM, arguments], flags, cwd=Path(root).parent))
-    assert found == ["pico-64", edgel3_np.load_model().sha256, [True] * 8 * is_whole, *numbers]
+    assert found == ["pico-64", edgel3_np.load_model().sha256, [True] * 9 * is_whole, *numbers]
     return set(modules)
 
 
@@ -222,7 +222,7 @@ def test_command_line_and_processes(whole, wav, numbers, tmp_path, home):
     assert start(run, root=root, cwd=tmp_path) == ""
     with np.load(tmp_path / "out" / "sound.npz") as archive:
         assert archive["embedding"].tobytes().hex() == numbers[-1]
-    assert re.match(r"name .*\npico-64 +8 kHz +64 +145 kB ", start(["-m", name, "--list-models"], root=root))
+    assert re.match(r"name .*\npico-64 +8 kHz +64 +120 kB ", start(["-m", name, "--list-models"], root=root))
     spawned = (
         "import multiprocessing, sys\n"
         f"from {name} import iter_files\n"
@@ -371,7 +371,7 @@ def test_names_that_the_engine_lacks_raise_import_or_attribute_errors(engine):
     assert not {"list_models", "load_model"} & set(lacking)
 
 
-@pytest.mark.parametrize("parts, size", [([], 390_000), (list(vendor.NEEDS_PARTS), 1_050_000)])
+@pytest.mark.parametrize("parts, size", [([], 400_000), (list(vendor.NEEDS_PARTS), 1_090_000)])
 def test_size(parts, size, tmp_path, capsys):
     assert vendor.main([str(tmp_path), *(["--with", *parts] if parts else [])]) == 0
     found = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())

@@ -193,4 +193,5 @@ def _read_network(found, frontend, check):
         "frontend.n_fft",
         "a power of two for a network of whole numbers",
     )
+    check(zero is None or grid == [1, 1], "network.grid", "none for a network of whole numbers")
     return tuple(filters), activation, tuple(grid), zero

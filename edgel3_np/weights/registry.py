@@ -6,7 +6,7 @@ from ..errors import EdgeL3Error
 from ..features.frontend import FrontEnd
 
 DEFAULT = "pico-64"
-BUNDLED_SHA256 = {DEFAULT: "9236ef9fc39ef97c72ba5f3addf21e2c2b66c4bf95b925f141fb9613eaf3102b"}
+BUNDLED_SHA256 = {DEFAULT: "c72575ee198f92cbc537acc853d276afc3a4ddb9bbf5f97457daf4ec5814829c"}
 
 SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
 OPENL3_FRONTENDS = {  # by input representation

@@ -78,13 +78,13 @@ def test_bundles_are_of_short_recordings_and_keep_the_order(tmp_path):
 
 
 def test_a_recording_that_changes_while_others_are_read_fails(recordings, tmp_path, monkeypatch):
-    jobs, real = jobs_for(recordings, tmp_path / "o"), module.log_mel_spectrogram
+    jobs, real = jobs_for(recordings, tmp_path / "o"), module.spectrogram
 
-    def change(*given):
+    def change(network):
         (recordings / "01.wav").write_bytes((recordings / "00.wav").read_bytes())
-        return real(*given)
+        return real(network)
 
-    monkeypatch.setattr(module, "log_mel_spectrogram", change)
+    monkeypatch.setattr(module, "spectrogram", change)
     found = {os.path.basename(report.input): report for report in embed_bundle(jobs)}
     assert found["01.wav"].kind == "changed" and found["00.wav"].status == found["02.wav"].status == "done"
 

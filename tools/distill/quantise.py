@@ -1,16 +1,15 @@
 """Step 5: turn a trained student into a network of whole numbers, without more training.
 
-    python -m tools.distill.quantise float.npz weights/pico-64.npz --cache ~/distill
+    python -m tools.distill.quantise tools/distill/pico-64.float.npz weights/pico-64.npz --cache ~/distill
 
 Batch norms are folded. The spectrogram has 256 levels, in steps of 80/255; so has each map between layers, whose step is
 chosen such that three activations in a hundred thousand lie above, in windows drawn from the training audio like those of
-training (512, seed 0). The weights have up to ten bits, and a scale for each filter that is a power of two: as many
+training (512, seed 0). The file records these activations, so it can be made again without the audio (a test does). The weights have up to ten bits, and a scale for each filter that is a power of two: as many
 bits as leave every sum exact, also those of `winograd`. The same windows
 and the same weights give the same file.
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -18,16 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from edgel3_np._version import CONTRACT
+from edgel3_np.collections.atomic import atomic
 from edgel3_np.features.log_mel import TOP_DB
 from edgel3_np.features.mel import mel_filterbank
 from edgel3_np.network import winograd
 from edgel3_np.network.plan import fold_batch_norms, input_affine
-from edgel3_np.weights.format import POOLED, load_weights
+from edgel3_np.weights.format import POOLED, load_weights, save_weights
 from edgel3_np.weights.integers import TOP, WEIGHT_BITS, input_range, quantise
 from edgel3_np.weights.sparse import to_csr
 
 from .audio import FRONTEND, PACKAGES, read_packages
-from .export import write
 from .shards import draw, load_training_clips, log_mel
 
 WINDOWS, SEED, ABOVE = 512, 0, 3e-5  # of the calibration; share of the activations that may lie above the top level
@@ -59,7 +58,7 @@ def top_activations(path, logmel, above=ABOVE):
     return [float(np.quantile(np.concatenate(parts), 1 - above)) for parts in maps]
 
 
-def to_whole(weights, tops, bits=WEIGHT_BITS):
+def to_whole(weights, tops, made=None, bits=WEIGHT_BITS):
     """Turn the weights of a student into whole numbers.
 
     Parameters
@@ -68,6 +67,8 @@ def to_whole(weights, tops, bits=WEIGHT_BITS):
         With batch norms, and a ReLU after the last convolution or not.
     tops : list of 7 float
         Activations that become the top level.
+    made : dict of str, optional
+        What the provenance tells about it.
     bits : int
         Of a weight.
 
@@ -93,6 +94,9 @@ def to_whole(weights, tops, bits=WEIGHT_BITS):
         layers.append((to_csr(whole.reshape(kernel.shape), np.int16), offset, shifts))
         unit = out
     kernels, biases, shifts = zip(*layers)
+    source = {**weights.provenance["source"], "quantised_from_sha256": weights.sha256, **(made or {})}
+    provenance = {**weights.provenance, "contract": CONTRACT, "source": source}
+    weights = weights._replace(provenance=provenance)
     return weights._replace(kernels=kernels, biases=biases, norms=(), sha256="", zero=zero, shifts=shifts)
 
 
@@ -109,11 +113,10 @@ def main():
     logmel = calibration_windows(args.cache, read_packages(args.packages), args.windows, args.seed)
     tops = top_activations(args.student, logmel)
     calibration = f"{args.windows} windows of the training packages, seed {args.seed}"
-    made = {"quantised_from_sha256": weights.sha256, "calibration": calibration}
-    made["calibration_sha256"] = hashlib.sha256(np.array(tops, "<f8").tobytes()).hexdigest()
-    provenance = {**weights.provenance, "contract": CONTRACT, "source": {**weights.provenance["source"], **made}}
-    size = write(args.output, to_whole(weights, tops)._replace(provenance=provenance))
-    print(json.dumps({"bytes": size, "tops": tops, **made}), file=sys.stderr)
+    made = {"calibration": calibration, "top_activations": json.dumps(tops)}
+    with atomic(args.output) as file:
+        save_weights(file, to_whole(weights, tops, made))
+    print(json.dumps({"bytes": args.output.stat().st_size, **made}), file=sys.stderr)
 
 
 if __name__ == "__main__":
