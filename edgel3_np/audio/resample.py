@@ -8,8 +8,8 @@ For a ratio of rates p / q in lowest terms, the weights repeat every p outputs: 
 group is a multiple of p outputs. It is computed in parts of a few neighbouring outputs, which need nearly the same
 inputs: one matrix product for a part of many groups, without a copy of the signal.
 
-For models of whole numbers all of it is whole as well: the taps have 22 bits behind the point, samples 27, and no sum of
-a filter reaches 2**53, so float64 holds it whatever the order of its additions. Time is exact there from the start.
+For models of whole numbers all of it is whole as well: the taps have 22 bits behind the point, samples 27, and no sum
+of a filter reaches 2**53, so float64 holds it whatever the order of its additions. Time is exact there from the start.
 """
 
 from functools import lru_cache
@@ -132,7 +132,9 @@ def _polyphase(sr, target_sr, exact=False):
     wing = len(table()) // int(scale * ENTRIES)
     increment = Fraction(1.0 / (float(target_sr) / sr))
     drifts = not exact and (increment != 1 / ratio or increment.denominator > 1024)
-    poly = _Polyphase((sr, target_sr), p, q, wing, wing, exact, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, 1, None)
+    poly = _Polyphase(
+        (sr, target_sr), p, q, wing, wing, exact, drifts, max(1, MAX_DIRECT // (2 * wing)), q, 1, 1, 1, None
+    )
     part = max(1, 2 * wing * p // (PART * q))  # outputs
     repeat = max(1, -(-part // p))  # a group is large enough for a part
     if 2 * wing * (PART + 1) // PART * repeat * p * (2 if drifts else 1) > MAX_BANK:

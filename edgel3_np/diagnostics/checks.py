@@ -21,7 +21,7 @@ from ..weights.format import load_weights
 from ..weights.locate import find_model
 from ..weights.npz import native, parse_header
 from ..weights.registry import BUNDLED_SHA256, is_bundled
-from . import everywhere, reference
+from . import everywhere, reference, single_sums
 
 FILE_SR = 44100  # Hz, of generated sound
 HOP = 0.1  # seconds
@@ -113,7 +113,7 @@ def _check_file(model, sha256):
 def _check_resampler(sr, exact):
     """Check the resampler against sums that are computed one by one."""
     rates, largest = [rate for rate in RATES if rate != sr], 0.0
-    single, seconds = (reference.whole_resample, WHOLE_SECONDS) if exact else (reference.resample, RATE_SECONDS)
+    single, seconds = (single_sums.whole_resample, WHOLE_SECONDS) if exact else (reference.resample, RATE_SECONDS)
     for rate in rates:
         sound = synthesise(rate, seconds)
         found, expected = np.concatenate(list(resample([sound], rate, sr, exact))), single(sound, rate, sr)
@@ -222,8 +222,8 @@ def compare_with_float64(model, weights, path):
     -------
     numbers : dict
         Largest differences, relative to the largest value of an embedding. `difference`: from the reference network, in
-        float64 or in whole numbers, on the same spectrogram. `golden`: of the whole pipeline, from the golden embedding; None if the
-        model has none. `limit`: the largest value allowed for both.
+        float64 or in whole numbers, on the same spectrogram. `golden`: of the whole pipeline, from the golden
+        embedding; None if the model has none. `limit`: the largest value allowed for both.
 
     Raises
     ------

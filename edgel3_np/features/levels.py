@@ -1,10 +1,10 @@
 """Spectrograms in whole levels, the same on every machine.
 
-The level of a band is a number from 0 to 255: the log-mel spectrogram, from -80 to 0, in steps of 80 / 255, rounded. It is
-defined by the samples alone, as if the transform, the bands and the logarithm had no rounding errors. Fourier transforms,
-products of matrices and logarithms do have some, other ones on each machine, but all below a bound that is known. So each
-level is computed as an interval. Where both of its ends round to the same level, which is all but always, that is the
-level; where they do not, `exact` finds it with whole numbers of any size.
+The level of a band is a number from 0 to 255: the log-mel spectrogram, from -80 to 0, in steps of 80 / 255, rounded. It
+is defined by the samples alone, as if the transform, the bands and the logarithm had no rounding errors. Fourier
+transforms, products of matrices and logarithms do have some, other ones on each machine, but all below a known bound.
+So each level is computed as an interval. Where both of its ends round to the same level, which is all but always, that
+is the level; where they do not, `exact` finds it with whole numbers of any size.
 """
 
 from contextlib import contextmanager
@@ -36,7 +36,8 @@ def level_spectrogram(windows, frontend, bands, hop=None):
         With a `power` spectrum, and an `n_fft` that is a power of two.
     bands : tuple of MelBand
     hop : int > 0, optional
-        If given, the windows are a view of one signal, `hop` samples apart. Frames that windows share are computed once.
+        If given, the windows are a view of one signal, `hop` samples apart. Frames that windows share are then computed
+        once.
 
     Returns
     -------

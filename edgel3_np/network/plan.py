@@ -172,7 +172,9 @@ def plan_network(weights, dim=None):
         arena = Arena()
         layers = [
             replace(layer, weights=_settle(layer.module.pack(kernel, bias, layer), arena))
-            for layer, (kernel, bias) in zip(choose_layers(weights), (whole_kernels if exact else fold_batch_norms)(weights))
+            for layer, (kernel, bias) in zip(
+                choose_layers(weights), (whole_kernels if exact else fold_batch_norms)(weights)
+            )
         ]
     first, second = layers[:2]
     fused = first.algorithm == "direct" and second.algorithm == "winograd" and np.prod(second.shape) >= FUSED_FLOATS

@@ -25,9 +25,9 @@ A network of whole numbers (`integers`; its metadata has ``zero``) has no batch 
 
 A file of which some sum of products could reach 2**24, where float32 would round it, is refused.
 
-In the others nothing is folded: batch norms are stored as they were trained, so that the file can be turned back into its source bit
-for bit (in float32; zeros come back as +0.0, although pruning leaves half of them as -0.0). They are folded into the
-kernels, in float64, when a network is planned.
+In the others nothing is folded: batch norms are stored as they were trained, so that the file can be turned back into
+its source bit for bit (in float32; zeros come back as +0.0, although pruning leaves half of them as -0.0). They are
+folded into the kernels, in float64, when a network is planned.
 """
 
 import hashlib
@@ -165,7 +165,9 @@ def parse_weights(content, name):
         name=metadata.name,
         frontend=frontend,
         final_activation=metadata.final_activation,
-        kernels=tuple(_read_csr(archive, f"conv{n}", data, (9 * shape[0], shape[1])) for n, shape in enumerate(shapes, 1)),
+        kernels=tuple(
+            _read_csr(archive, f"conv{n}", data, (9 * shape[0], shape[1])) for n, shape in enumerate(shapes, 1)
+        ),
         biases=tuple(archive.read(f"conv{n}.bias", bias, (out,)) for n, out in enumerate(filters, 1)),
         norms=norms,
         mel=mel,
@@ -173,7 +175,9 @@ def parse_weights(content, name):
         pool_grid=metadata.pool_grid,
         sha256=hashlib.sha256(content).hexdigest(),
         zero=metadata.zero,
-        shifts=tuple(archive.read(f"conv{n}.shift", "|i1", (out,)) for n, out in enumerate(filters, 1)) if whole else (),
+        shifts=tuple(archive.read(f"conv{n}.shift", "|i1", (out,)) for n, out in enumerate(filters, 1))
+        if whole
+        else (),
     )
     if whole:
         _check_sums(archive, weights)

@@ -18,7 +18,7 @@ SHIFTS = (-20, 40)  # least and largest
 
 
 def input_range(zero):
-    """Return the least and the largest level that the first convolution sees: `zero` is the one that its padding has."""
+    """Return the least and the largest level that the first convolution sees; `zero` is that of its padding."""
     return -zero, TOP - zero
 
 

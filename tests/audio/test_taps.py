@@ -9,7 +9,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgel3_np.audio.resample import LIMB_BITS, SAMPLE_BITS, _limbs, _polyphase, resample
-from edgel3_np.audio.taps import BETA, ENTRIES, ROLLOFF, TABLE_BITS, TAP_BITS, ZERO_CROSSINGS, taps, whole_table, whole_taps
+from edgel3_np.audio.taps import (
+    BETA,
+    ENTRIES,
+    ROLLOFF,
+    TABLE_BITS,
+    TAP_BITS,
+    ZERO_CROSSINGS,
+    taps,
+    whole_table,
+    whole_taps,
+)
 
 RATES = [4000, 6000, 7999, 11025, 12345, 16000, 22050, 32000, 44100, 48000, 96000, 192000]
 

@@ -125,7 +125,9 @@ def test_provenance_of_files_that_are_not_results(tmp_path):
     path.write_bytes(good[:place] + b"[" + good[place + 1 :])  # the checksum is wrong now
     assert read_provenance(path) is None
     for content in ("[1]", "null", '"text"'):
-        np.savez(path, embedding=np.ones((2, 3), np.float32), timestamps=times(2, 0), provenance=np.array(content.encode()))
+        np.savez(
+            path, embedding=np.ones((2, 3), np.float32), timestamps=times(2, 0), provenance=np.array(content.encode())
+        )
         assert read_provenance(path) is None
 
 

@@ -11,10 +11,10 @@ from conftest import ROOT
 
 import edgel3_np
 from edgel3_np.diagnostics import checks, everywhere
-from edgel3_np.diagnostics.everywhere import EXPECTED, SOUNDS, STEPS, click, compare, noise, sawtooth, steps
+from edgel3_np.diagnostics.everywhere import EXPECTED, SOUNDS, STEPS, click, noise, sawtooth, steps
 from edgel3_np.pipeline import Embedding
 
-DEMO = "25ccc030e5d66b7906e52f601159049ca053e330a274fb0db194e71b9386b48a"  # of the demo recording; see test_the_demo_recording
+DEMO = "25ccc030e5d66b7906e52f601159049ca053e330a274fb0db194e71b9386b48a"
 CODE = """
 import json, sys, edgel3_np
 from edgel3_np.diagnostics.everywhere import SOUNDS, noise
@@ -51,17 +51,24 @@ def test_the_hash_is_that_of_the_numbers():
     assert Embedding(np.asfortranarray(numbers), np.ones(2)).sha256() == found
 
 
-@pytest.mark.parametrize("step, module, what", [
-    (0, "noise", "samples"), (1, "resample", "samples at the model's rate"), (2, "level_spectrogram", "levels"),
-])
+@pytest.mark.parametrize(
+    "step, module, what",
+    [
+        (0, "noise", "samples"),
+        (1, "resample", "samples at the model's rate"),
+        (2, "level_spectrogram", "levels"),
+    ],
+)
 def test_verify_says_which_step_differs_first(step, module, what, monkeypatch):
-    real = getattr(everywhere, module)
+    real, (sr, make, seconds) = getattr(everywhere, module), SOUNDS["noise at 8000 Hz"]
     change = {
         "noise": lambda n: real(n) ^ 1,
         "resample": lambda *given: (block + 2.0**-30 for block in real(*given)),
         "level_spectrogram": lambda *given: np.maximum(real(*given), 1),
     }[module]
     monkeypatch.setattr(everywhere, module, change)
+    if step == 0:
+        monkeypatch.setitem(SOUNDS, "noise at 8000 Hz", (sr, change, seconds))
     (failed,) = [check for check in checks.check_model("pico-64") if not check.ok]
     assert failed.what == "the same bytes as everywhere"
     sound = "a sawtooth" if step == 2 else "noise at 16000 Hz" if step == 1 else "noise at 8000 Hz"
@@ -75,7 +82,9 @@ def environments():
     yield {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "4"}
     for core in ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX", "Cooperlake", "Sapphirerapids"):
         yield {"OPENBLAS_CORETYPE": core}
-    yield {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR AVX2 FMA3"}
+    yield {
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR AVX2 FMA3"
+    }
 
 
 @pytest.mark.filterwarnings("ignore::edgel3_np.EdgeL3Warning")
@@ -87,7 +96,9 @@ def test_the_same_bytes_with_any_kernel(settings):
     def run(extra):
         path = os.pathsep.join([str(edgel3_np.__path__[0]) + "/..", os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore", **extra}
-        return subprocess.run([sys.executable, "-c", CODE, recording], capture_output=True, text=True, env=environment, timeout=300)
+        return subprocess.run(
+            [sys.executable, "-c", CODE, recording], capture_output=True, text=True, env=environment, timeout=300
+        )
 
     ran = run(settings)
     if ran.returncode < 0:
@@ -114,7 +125,9 @@ def test_the_same_bytes_in_any_batch(batch, monkeypatch):
     for first in range(0, 256, batch):
         some = windows[first : first + batch]
         parts.append(forward(work, level_spectrogram(some, network.frontend, network.bands, 2000)))
-    alone = [forward(work, level_spectrogram(windows[i : i + 1], network.frontend, network.bands)) for i in (0, 100, 255)]
+    alone = [
+        forward(work, level_spectrogram(windows[i : i + 1], network.frontend, network.bands)) for i in (0, 100, 255)
+    ]
     found = np.concatenate(parts)
     assert [one.tobytes() for one in alone] == [found[i : i + 1].tobytes() for i in (0, 100, 255)]
     assert Embedding(found, np.zeros(256)).sha256() == BATCHES

@@ -1,4 +1,4 @@
-"""Networks of whole numbers: the fast path, the plain functions and integers of 64 bits give the same numbers, to the bit."""
+"""Networks of whole numbers: the fast path, the plain functions and int64 give the same numbers, to the bit."""
 
 import numpy as np
 import oracles
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgel3_np.features.frontend import FrontEnd
-from edgel3_np.network import whole, winograd
 from edgel3_np.network import plan as planning
+from edgel3_np.network import whole, winograd
 from edgel3_np.network.cook_toom import cook_toom
 from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.network.plan import plan_network
@@ -83,7 +83,8 @@ def test_sums_at_the_bound(variant, sign, monkeypatch):
     weights = whole_weights(filters, frontend=frontend, bits=15)
     kernel = sign * to_dense(weights.kernels[1])
     weights = weights._replace(
-        kernels=(weights.kernels[0], to_csr(kernel, np.int16), *weights.kernels[2:]), shifts=(weights.shifts[0], *weights.shifts[1:])
+        kernels=(weights.kernels[0], to_csr(kernel, np.int16), *weights.kernels[2:]),
+        shifts=(weights.shifts[0], *weights.shifts[1:]),
     )
     network = plan_network(weights)
     largest = winograd.largest_sum(kernel.transpose(1, 0, 2, 3), weights.biases[1])
@@ -140,7 +141,9 @@ def test_weights_too_large_for_small_tiles_are_multiplied_as_they_are():
     assert same(forward(Workspace(network), levels), expected(levels, weights))
 
 
-@pytest.mark.parametrize("kernel, padding, pool", [((3, 3), (0, 0), (2, 1)), ((3, 1), (1, 0), (2, 5)), ((1, 3), (0, 1), (1, 1))])
+@pytest.mark.parametrize(
+    "kernel, padding, pool", [((3, 3), (0, 0), (2, 1)), ((3, 1), (1, 0), (2, 5)), ((1, 3), (0, 1), (1, 1))]
+)
 def test_layers_of_other_shapes(kernel, padding, pool):
     """As a network over a stream has them: no padding, pools that are not square, kernels along one axis."""
     rng = np.random.default_rng(0)

@@ -46,7 +46,9 @@ def test_rounded_weights_are_near_and_as_fine_as_they_may_be(seed, n, bits, boun
 def test_rounded_weights_obey_another_bound():
     matrix, bias = np.full((4, 2), 0.7), np.zeros(2)
     free = quantise(matrix, bias, 0, TOP)[2]
-    bound = quantise(matrix, bias, 0, TOP, largest=lambda whole, offset: np.array([1, 2 * EXACT * (whole[0, 1] > 9)]))[2]
+    bound = quantise(matrix, bias, 0, TOP, largest=lambda whole, offset: np.array([1, 2 * EXACT * (whole[0, 1] > 9)]))[
+        2
+    ]
     assert bound[0] == free[0] and bound[1] < free[1]
 
 

@@ -2,11 +2,11 @@
 
     python -m tools.distill.quantise tools/distill/pico-64.float.npz weights/pico-64.npz --cache ~/distill
 
-Batch norms are folded. The spectrogram has 256 levels, in steps of 80/255; so has each map between layers, whose step is
-chosen such that three activations in a hundred thousand lie above, in windows drawn from the training audio like those of
-training (512, seed 0). The file records these activations, so it can be made again without the audio (a test does). The weights have up to ten bits, and a scale for each filter that is a power of two: as many
-bits as leave every sum exact, also those of `winograd`. The same windows
-and the same weights give the same file.
+Batch norms are folded. The spectrogram has 256 levels, in steps of 80/255; so has each map between layers. Its step is
+chosen such that three activations in a hundred thousand lie above, in windows drawn from the training audio like those
+of training (512, seed 0). The file records these activations, so it can be made again without the audio (a test does).
+The weights have up to ten bits, and a scale for each filter that is a power of two: as many bits as leave every sum
+exact, also those of `winograd`.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def calibration_windows(cache, packages, count=WINDOWS, seed=SEED):
 
 
 def top_activations(path, logmel, above=ABOVE):
-    """Return the activation of each layer but the last that a share `above` of all is larger than: a list of 7 float."""
+    """Return for each layer but the last the activation that a share `above` of all is larger than: 7 float."""
     import torch
     from torch.nn import functional
 
@@ -87,9 +87,11 @@ def to_whole(weights, tops, made=None, bits=WEIGHT_BITS):
         low, high = input_range(zero) if number == 1 else (0, TOP)
         kernel, out = kernel.transpose(1, 0, 2, 3), top / TOP  # as files have it: mel bands first
         matrix = kernel.reshape(-1, kernel.shape[3]) * (unit / out)
-        largest = None if number == 1 else lambda whole, offset, shape=kernel.shape: winograd.largest_sum(
-            whole.reshape(shape).transpose(1, 0, 2, 3), offset
-        )
+
+        def sums_of_tiles(whole, offset, shape=kernel.shape):
+            return winograd.largest_sum(whole.reshape(shape).transpose(1, 0, 2, 3), offset)
+
+        largest = sums_of_tiles if number > 1 else None
         whole, offset, shifts = quantise(matrix, bias / out, low, high, bits, largest)
         layers.append((to_csr(whole.reshape(kernel.shape), np.int16), offset, shifts))
         unit = out
