@@ -88,7 +88,8 @@ def useful_threads(network, threads):
 def _record_input(network, log_mel, x):
     """Record the batch norm of the input, and its way into the first map."""
     tape = Tape("input")
-    tape.multiply(log_mel, network.scale, out=log_mel)
+    if not network.exact:  # there it is one
+        tape.multiply(log_mel, network.scale, out=log_mel)
     tape.add(log_mel, network.shift, out=log_mel)
     if x.layout == "shifted":
         b, n_mels, n_frames = log_mel.shape

@@ -60,7 +60,7 @@ def test_the_hash_is_that_of_the_numbers():
     ],
 )
 def test_verify_says_which_step_differs_first(step, module, what, monkeypatch):
-    real, (sr, make, seconds) = getattr(everywhere, module), SOUNDS["noise at 8000 Hz"]
+    real, (sr, _, seconds) = getattr(everywhere, module), SOUNDS["noise at 8000 Hz"]
     change = {
         "noise": lambda n: real(n) ^ 1,
         "resample": lambda *given: (block + 2.0**-30 for block in real(*given)),
