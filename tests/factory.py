@@ -7,7 +7,7 @@ import numpy as np
 from edgel3_np._version import CONTRACT
 from edgel3_np.features.frontend import FrontEnd
 from edgel3_np.features.mel import mel_filterbank
-from edgel3_np.network import winograd
+from edgel3_np.network import quads
 from edgel3_np.weights.format import Weights
 from edgel3_np.weights.integers import TOP, input_range, quantise
 from edgel3_np.weights.registry import SEA
@@ -60,7 +60,7 @@ def random_weights(filters=SMALL, final_activation="relu", density=1.0, seed=0, 
 
 
 def whole_weights(
-    filters=SMALL, final_activation="relu", density=1.0, seed=0, frontend=SEA, largest=winograd.largest_sum, bits=10
+    filters=SMALL, final_activation="relu", density=1.0, seed=0, frontend=SEA, largest=quads.largest_sum, bits=10
 ):
     """Make the `Weights` of a random network of whole numbers.
 

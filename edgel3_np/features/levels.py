@@ -44,59 +44,74 @@ def level_spectrogram(windows, frontend, bands, hop=None):
     levels : np.ndarray [shape=(b, n_mels, n_frames), float32]
         Whole numbers from 0 to 255, which is the level of the loudest band. In silence, all are 255.
     """
-    low, high = _intervals(windows, frontend, bands, hop)  # (b, n_frames, n_mels)
-    top_low, top_high = (bound.max(axis=(1, 2), keepdims=True) for bound in (low, high))
-    levels, least = _round(high, top_low), _round(low, top_high)
-    unsure = levels != least
+    found = _frame_levels(windows, frontend, bands, hop)  # (b, n_frames, n_mels + 1)
+    level, wrong = found[..., :-1], found[..., -1:]
+    error = _error(level.min(axis=2, keepdims=True), wrong)  # of any band of a frame
+    x = level - (level.max(axis=(1, 2), keepdims=True) - TOP)
+    levels = np.rint(x)
+    x -= levels
+    unsure = np.abs(x, out=x) > 0.5 - error.max(axis=1, keepdims=True) - error
+    np.maximum(levels, 0.0, out=levels)
     if unsure.any():
         for window in np.flatnonzero(unsure.any(axis=(1, 2))):
-            where, loudest = np.argwhere(unsure[window]), np.argwhere(high[window] >= top_low[window])
-            levels[window][unsure[window]] = exact_levels(windows[window], frontend, bands, where, loudest)
+            levels[window] = _certain_levels(windows[window], level[window], wrong[window], frontend, bands)
     return levels.swapaxes(1, 2).astype(np.float32)
 
 
-def _round(x, top):
-    """Return the level of each number, if `top` is that of the loudest band."""
-    levels = x - (top - TOP)
-    np.rint(levels, out=levels)
-    return np.maximum(levels, 0.0, out=levels)
+def _certain_levels(window, level, wrong, frontend, bands):
+    """Return the levels of one window, (n_frames, n_mels), each from an interval of its own."""
+    error = _error(level, wrong)
+    low, high = level - error, level + error
+    levels, least = (np.rint(np.clip(a - b.max() + TOP, 0, TOP)) for a, b in ((high, low), (low, high)))
+    unsure = levels != least
+    if unsure.any():
+        loudest = np.argwhere(high >= low.max())
+        levels[unsure] = exact_levels(window, frontend, bands, np.argwhere(unsure), loudest)
+    return levels
 
 
-def _intervals(windows, frontend, bands, hop):
-    """Return bounds of the levels, before rounding and relative to nothing: two of shape (b, n_frames, n_mels)."""
+def _error(level, wrong):
+    """Return what levels may be wrong by, if the power that a band may be wrong by has the level `wrong`."""
+    return 2 * SCALE / np.log(10.0) * 10 ** ((wrong - level) / (2 * SCALE)) + ARITHMETIC
+
+
+def _frame_levels(windows, frontend, bands, hop):
+    """Return levels before rounding, relative to nothing: (b, n_frames, n_mels + 1), the last that of the error."""
     sr, n_fft, step, n_mels = frontend[:4]
     n_frames, b, (first, last) = frontend.n_frames, len(windows), frontend.whole_frames
     padded = np.zeros((b, max((n_frames - 1) * step + n_fft, sr)))
     padded[:, frontend.pad_left : frontend.pad_left + sr] = windows
     strides = (padded.strides[0], 8 * step, 8)
     frames = np.ndarray((b, n_frames, n_fft), np.float64, padded, 0, strides)
-    bounds = np.empty((2, b, n_frames, n_mels))
+    found = np.empty((b, n_frames, n_mels + 1))
     if hop is None or hop % step or hop >= sr or b == 1 or last <= first:
-        return _frame_intervals(frames, bands, bounds)
-    _frame_intervals(frames[:, :first], bands, bounds[:, :, :first])
-    _frame_intervals(frames[:, last:], bands, bounds[:, :, last:])
+        return _fill(found, frames, bands)
+    _fill(found[:, :first], frames[:, :first], bands)
+    _fill(found[:, last:], frames[:, last:], bands)
     apart, signal = hop // step, windows[0, first * step - frontend.pad_left :]  # apart: frames between windows
-    count = (b - 1) * apart + last - first
-    shared = np.empty((2, 1, count, n_mels))
-    _frame_intervals(strided(signal, (1, count, n_fft), (0, step, 1)), bands, shared)
-    size = count * n_mels
-    bounds[:, :, first:last] = strided(shared, (2, b, last - first, n_mels), (size, apart * n_mels, n_mels, 1))
-    return bounds
+    count, row = (b - 1) * apart + last - first, n_mels + 1
+    shared = _fill(np.empty((1, count, row)), strided(signal, (1, count, n_fft), (0, step, 1)), bands)
+    found[:, first:last] = strided(shared, (b, last - first, row), (apart * row, row, 1))
+    return found
 
 
-def _frame_intervals(frames, bands, bounds):
-    """Write the bounds of the levels of frames (b, n, n_fft) into `bounds` (2, b, n, n_mels), and return it."""
+def _fill(found, frames, bands):
+    """Write the levels of frames (b, n, n_fft) into `found` (b, n, n_mels + 1), and return it."""
     b, n, _ = frames.shape
     many = max(1, CHUNK // max(n, 1))
     for i in range(0, b, many):
         for j in range(0, n, CHUNK):
             part = (slice(i, i + many), slice(j, j + CHUNK))
-            _chunk_intervals(frames[part], bands, bounds[0][part], bounds[1][part])
-    return bounds
+            _fill_chunk(found[part], frames[part], bands)
+    return found
 
 
-def _chunk_intervals(frames, bands, low, high):
-    """Do the same for few frames."""
+def _fill_chunk(found, frames, bands):
+    """Do the same for few frames.
+
+    A bin is wrong by at most a part of the norm of the samples, which is the root of the sum of power. So the root of a
+    band is wrong by at most that times the root of the band's sum of weights.
+    """
     b, n, n_fft = frames.shape
     bins = 1 + n_fft // 2
     with _scratch(b * n * (n_fft + 3 * bins)) as scratch:
@@ -108,18 +123,12 @@ def _chunk_intervals(frames, bands, low, high):
         np.multiply(spectrum, spectrum, out=spectrum)
         np.add(spectrum[..., ::2], spectrum[..., 1::2], out=power)
         for band in bands:
-            np.matmul(power[..., band.bins], band.weights, out=low[..., band.mels])
-        energy = np.matmul(power, _ones(bins))[..., np.newaxis]
-    mel = np.maximum(low, AMIN**2, out=low)
-    # A bin is wrong by a part of the norm, so the root of a band is by that times the root of its sum of weights
-    error = energy * (TRANSFORM**2 * 2 / n_fft * max(band.total for band in bands)) / mel
-    np.sqrt(error, out=error)
-    error *= 2 * SCALE / np.log(10.0)
-    error += ARITHMETIC
-    level = np.log10(mel, out=low)
-    level *= SCALE
-    np.add(level, error, out=high)
-    np.subtract(level, error, out=low)
+            np.matmul(power[..., band.bins], band.weights, out=found[..., band.mels])
+        np.matmul(power, _ones(bins), out=found[..., -1])
+    found[..., -1] *= TRANSFORM**2 * 2 / n_fft * max(band.total for band in bands)
+    np.maximum(found, _floors(found.shape[2]), out=found)
+    np.log10(found, out=found)
+    found *= SCALE
 
 
 def _transform(windowed, spectrum):
@@ -146,6 +155,12 @@ def _scratch(size):
 @lru_cache(maxsize=4)
 def _ones(n):
     return np.ones(n)
+
+
+@lru_cache(maxsize=4)
+def _floors(n):
+    """Return the least power of bands, that of the original, and of errors."""
+    return np.append(np.full(n - 1, AMIN**2), 1e-300)
 
 
 @lru_cache(maxsize=4)

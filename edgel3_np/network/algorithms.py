@@ -9,9 +9,10 @@ Each is a module with
 * `record(tape, layer, x, out, scratch, strip)`: records a strip of the map `x` and what follows it into the map `out`.
 
 `direct` is the definition, and the reference of the others; the tests compare all of them with float64. Every product
-and sum belongs to one window, and one window alone determines its shape, so it has the same bytes in any batch.
+and sum belongs to one window, and one window alone determines its shape, so it has the same bytes in any batch. Only
+`quads` takes windows together: it is for whole numbers, whose sums are exact.
 """
 
-from . import direct, rows, sparse, winograd
+from . import direct, quads, rows, sparse, winograd
 
-ALGORITHMS = {"direct": direct, "rows": rows, "sparse": sparse, "winograd": winograd}
+ALGORITHMS = {"direct": direct, "quads": quads, "rows": rows, "sparse": sparse, "winograd": winograd}

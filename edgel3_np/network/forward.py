@@ -12,7 +12,7 @@ from .tape import Tape, execute, play
 
 SPARE = 4  # workspaces that a network keeps
 SCRATCH_FLOATS = 1 << 21  # floats of scratch that a strip may take for several windows
-EXACT_FLOATS = 1 << 19  # of layers whose small tiles take more for each window: what stays in the cache
+EXACT_FLOATS = 1 << 18  # of layers whose small tiles take more for each window: what stays in the cache
 
 
 class Workspace:

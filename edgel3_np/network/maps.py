@@ -137,7 +137,7 @@ def finish(tape, layer, y, first, out):
     y = y[:, :, : height - first]
     first -= out.top
     rows, afterwards = out.tiles[:, first : first + y.shape[2]], out.layout == "tiled"
-    for source, target in _columns(y, rows, width):
+    for source, target in columns_of(y, rows, width):
         tape.copy(source, out=target) if afterwards else activate(tape, layer, source, target)
     if afterwards:  # one pass over whole rows is faster than one that jumps
         activate(tape, layer, rows, rows)
@@ -153,7 +153,7 @@ def activate(tape, layer, y, out):
         tape.copy(y, out=out)
 
 
-def _columns(y, tiles, width):
+def columns_of(y, tiles, width):
     """Yield pairs of views with equal shapes, of `y` (b, phases, rows, tiles, filters) and of the tiles of a map."""
     h, m = y.shape[1], tiles.shape[2]
     if h == m:  # the same phases: whole tiles, and what is left of the last one

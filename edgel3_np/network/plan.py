@@ -12,7 +12,7 @@ from ..features.mel import mel_bands, mel_filterbank
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
 from ..weights.integers import EXACT
 from ..weights.sparse import to_dense
-from . import winograd
+from . import quads
 from .algorithms import ALGORITHMS
 from .maps import PIECE, Arena
 from .threads import one_blas_thread
@@ -29,7 +29,6 @@ MICROBATCH, MICROBATCH_FLOATS = 8, 5 << 19  # windows that go through the layers
 SHARED = 10e3  # microseconds of work that are worth sharing between threads
 FUSED_FLOATS = 1 << 19  # floats of the first map from which on it is worth not to have it
 TILES = ((2, 2), (3, 2), (2, 4), (3, 4), (4, 4), (6, 4), (4, 6), (5, 6), (6, 6))  # of winograd: rows, columns
-WHOLE_TILES = ((2, 2),)  # of whole numbers: larger tiles have factors that are not
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +225,11 @@ def choose_layers(weights):
         common = {"shape": shape, "filters": csr.shape[1], "pool": number in POOLED, "density": density}
         relu, exact = number < 8 or weights.final_activation == "relu", weights.zero is not None
         common.update(name=f"conv{number}", relu=relu, exact=exact, levels=exact and number < 8)
-        tiles = whole_tiles(number, csr, weights.biases[number - 1]) if exact else TILES
-        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1)), *(("winograd", tile) for tile in tiles)]
+        candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1))]
+        if not exact:
+            candidates += [("winograd", tile) for tile in TILES]
+        elif number > 1 and fits_quads(csr, weights.biases[number - 1]):
+            candidates += [("quads", (2, 2))]
         options.append(
             [
                 Layer(
@@ -266,10 +268,9 @@ def fold_batch_norms(weights):
         yield kernel, bias
 
 
-def whole_tiles(number, csr, bias):
-    """Return the tiles with which `winograd` computes a layer of whole numbers without rounding."""
-    kernel = to_dense(csr).transpose(1, 0, 2, 3)
-    return WHOLE_TILES if number > 1 and winograd.largest_sum(kernel, bias).max() < EXACT else ()
+def fits_quads(csr, bias):
+    """Return whether `quads` computes a layer of whole numbers without rounding."""
+    return quads.largest_sum(to_dense(csr).transpose(1, 0, 2, 3), bias).max() < EXACT
 
 
 def whole_kernels(weights):
@@ -344,7 +345,7 @@ def estimate_cost(algorithm, tile, shape, filters, density):
 def operations(algorithm, tile, shape, filters, density):
     """Return the floating-point operations of the products of an algorithm; the arguments are as in `estimate_cost`."""
     channels, frames, columns = shape
-    if algorithm == "winograd":
+    if algorithm in ("winograd", "quads"):
         (mr, mc), tiles = tile, -(-frames // tile[0]) * -(-columns // tile[1])
         return 2 * (mr + 2) * (mc + 2) * channels * filters * tiles
     return 18 * channels * filters * frames * columns * (density if algorithm == "sparse" else 1)

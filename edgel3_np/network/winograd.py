@@ -16,8 +16,6 @@ Steps 2 to 4 take a few rows of points at a time, so that v and m stay in the ca
 
 import numpy as np
 
-from ..weights import integers
-from ..weights.integers import TOP
 from .cook_toom import cook_toom
 from .maps import activate, clear_columns, finish, pieces, strided, tiled_map
 
@@ -42,55 +40,6 @@ def pack(kernel, bias, layer):
         some = np.tensordot(cook_toom(mc)[1], np.tensordot(factors, kernel, 1), 1)
         points[:, row] = some.reshape(mc + 2, channels, chunks, -1).transpose(2, 0, 1, 3)
     return points, bias.astype(np.float32)
-
-
-def largest_sum(kernel, bias):
-    """Return how large any sum of tiles of (2, 2) can get for whole weights and levels, in units of its least part.
-
-    Parameters
-    ----------
-    kernel : np.ndarray [shape=(3, 3, channels, filters)]
-        Whole numbers.
-    bias : np.ndarray [shape=(filters,), int]
-
-    Returns
-    -------
-    largest : np.ndarray [shape=(filters,), int64]
-        Below 2**24, and float32 holds all transforms, products and results, in any order of the sums.
-
-    Notes
-    -----
-    The factors of the weights' transform are quarters, and those of the inputs' transform are 1 and 2; so in both
-    directions together the products are quarters. Their sums over channels are bounded by the weights and by the
-    extremes of the transformed levels. The sums that turn them into pixels have up to three terms: two of them are
-    bounded by themselves, all three by the result that they are, a convolution along one axis or along both.
-    """
-    bt, g, _ = cook_toom(2)
-    zero, offset = np.zeros_like(bias, np.int64), bias.astype(np.int64)
-    lines = np.tensordot(4 * g, kernel, 1)  # (4, 3, channels, filters), along rows
-    products, sums = np.zeros((4, 4, len(bias)), np.int64), np.zeros((4, len(bias)), np.int64)
-    for i, line in enumerate(lines):
-        added = offset if i == 1 else zero  # as `_multiply` adds it
-        sums[i] = 4 * _largest(line.reshape(-1, len(bias)), 4 * added, bt[i])
-        for j, point in enumerate(np.tensordot(4 * g, line, 1)):
-            products[i, j] = _largest(point, 16 * added * (j == 1), np.outer(bt[i], bt[j]))
-    result = 16 * _largest(kernel.reshape(-1, len(bias)), offset, np.ones(1))
-    along_columns = [_pairs(products[:, some].swapaxes(0, 1), sums) for some in (slice(3), slice(1, 4))]
-    along_rows = [_pairs(sums[some], result) for some in (slice(3), slice(1, 4))]
-    sixteenths = np.max([products.max(axis=(0, 1)), *(part.max(axis=0) for part in along_columns), *along_rows], axis=0)
-    return -(-sixteenths // 4)  # every product is a multiple of a quarter
-
-
-def _largest(matrix, bias, factors):
-    """Return the largest sum of weights times what factors make of levels."""
-    low, high = (int(side * TOP * np.maximum(side * factors, 0).sum()) for side in (-1, 1))
-    return integers.largest_sum(matrix, bias, low, high)
-
-
-def _pairs(terms, total):
-    """Return how large a sum of one, two or three terms gets, if all three together are bounded by `total`."""
-    ordered = np.sort(terms, axis=0)
-    return np.maximum(ordered[-1] + ordered[-2], total)
 
 
 def _chunks(layer):

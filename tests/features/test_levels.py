@@ -88,15 +88,13 @@ def test_a_band_at_a_threshold_is_decided_by_integers():
     rng, decided = np.random.default_rng(3), set()
     for _ in range(12):
         window = rng.standard_normal(2000) * np.exp(-3 * np.arange(2000) / 2000)
-        low, high = levels._intervals(window[np.newaxis], SMALL, BANDS[SMALL], None)
-        level = (low[0] + high[0]) / 2
+        level = levels._frame_levels(window[np.newaxis], SMALL, BANDS[SMALL], None)[0, :, :-1]
         band = 4
         frame = int(np.argsort(level[:, band])[3])
         target = np.floor(level[frame, band] - level.max()) + 0.5 + level.max()
         part = slice(max(0, frame * 250 - SMALL.pad_left), frame * 250 - SMALL.pad_left + 256)
         for _ in range(4):
-            low, high = levels._intervals(window[np.newaxis], SMALL, BANDS[SMALL], None)
-            now = (low[0, frame, band] + high[0, frame, band]) / 2
+            now = levels._frame_levels(window[np.newaxis], SMALL, BANDS[SMALL], None)[0, frame, band]
             window[part] *= 10 ** ((target - now) / (2 * levels.SCALE))
         found = level_spectrogram(window[np.newaxis], SMALL, BANDS[SMALL])[0]
         everything = [(f, m) for f in range(8) for m in range(8)]

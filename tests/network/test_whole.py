@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from edgel3_np.features.frontend import FrontEnd
 from edgel3_np.network import plan as planning
-from edgel3_np.network import whole, winograd
-from edgel3_np.network.cook_toom import cook_toom
+from edgel3_np.network import quads, whole
 from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.network.plan import plan_network
 from edgel3_np.network.threads import spread
@@ -29,7 +28,7 @@ CASES = {
     "smallest map": {"frontend": FrontEnd(2000, 256, 250, 8)},
     "many channels": {"filters": (8, 8, 16, 16, 64, 96, 96, 64), "frontend": FrontEnd(4000, 512, 250, 24)},
 }
-VARIANTS = [("direct", (1, 1)), ("rows", (1, 1)), ("sparse", (1, 1)), ("winograd", (2, 2))]
+VARIANTS = [("direct", (1, 1)), ("rows", (1, 1)), ("sparse", (1, 1)), ("quads", (2, 2))]
 
 
 def expected(levels, weights):
@@ -59,7 +58,7 @@ def test_every_algorithm_in_any_batch_on_any_threads(variant, case, monkeypatch)
     monkeypatch.setattr(planning, "estimate_cost", estimate_cost)
     weights = whole_weights(**CASES[case])
     network = plan_network(weights)
-    first = 1 if variant[0] == "winograd" else 0  # whose levels have both signs
+    first = 1 if variant[0] == "quads" else 0  # whose levels have both signs
     assert {(layer.algorithm, layer.tile) for layer in network.layers[first:]} == {variant}
     levels = random_levels(weights.frontend, network.microbatch + 1)
     found = forward(Workspace(network), levels)
@@ -87,7 +86,7 @@ def test_sums_at_the_bound(variant, sign, monkeypatch):
         shifts=(weights.shifts[0], *weights.shifts[1:]),
     )
     network = plan_network(weights)
-    largest = winograd.largest_sum(kernel.transpose(1, 0, 2, 3), weights.biases[1])
+    largest = quads.largest_sum(kernel.transpose(1, 0, 2, 3), weights.biases[1])
     assert EXACT / 4 < largest.max() < EXACT
     levels = np.stack([np.full((8, 8), value, np.float32) for value in (0, TOP, 170)])
     levels = np.concatenate([levels, TOP * (random_levels(frontend, 5) > 127)])
@@ -100,8 +99,8 @@ def test_no_sum_of_a_small_tile_is_larger(seed, channels):
     rng = np.random.default_rng(seed)
     kernel = rng.integers(-50, 51, (3, 3, channels, 1)).astype(np.float64)
     bias = rng.integers(-300, 301, 1)
-    bound = winograd.largest_sum(kernel, bias)[0] / 4  # in units of a quarter
-    bt, g, at = cook_toom(2)
+    bound = quads.largest_sum(kernel, bias)[0] / 4  # in units of a quarter
+    bt, g, at = quads.BT, quads.G, quads.AT
     points = np.einsum("ij,jkc,lk->ilc", g, kernel[..., 0], g)
     found = 0.0
     for _ in range(20):
@@ -117,7 +116,7 @@ def test_no_sum_of_a_small_tile_is_larger(seed, channels):
         columns = sums[:, np.newaxis] * at  # (row point, output, column point)
         found = max(found, *_some(columns))
         found = max(found, *_some((columns.sum(axis=2)[np.newaxis] * at[:, :, np.newaxis]).swapaxes(1, 2)))
-        assert (points * 16 % 1 == 0).all() and (products * 4 % 1 == 0).all()
+        assert (points * 4 % 1 == 0).all() and (products * 4 % 1 == 0).all()
     assert found <= bound
 
 
@@ -132,11 +131,11 @@ def test_weights_too_large_for_small_tiles_are_multiplied_as_they_are():
     weights = whole_weights(largest=None, **CASES["many channels"])
     network = plan_network(weights)
     too_large = [
-        winograd.largest_sum(to_dense(kernel).transpose(1, 0, 2, 3), bias).max() >= EXACT
+        quads.largest_sum(to_dense(kernel).transpose(1, 0, 2, 3), bias).max() >= EXACT
         for kernel, bias in zip(weights.kernels, weights.biases)
     ]
     assert any(too_large)
-    assert not any(layer.algorithm == "winograd" and large for layer, large in zip(network.layers, too_large))
+    assert not any(layer.algorithm == "quads" and large for layer, large in zip(network.layers, too_large))
     levels = random_levels(weights.frontend, 1)
     assert same(forward(Workspace(network), levels), expected(levels, weights))
 
@@ -174,7 +173,7 @@ def test_pico_64_is_such_a_network():
     weights = load_weights(find_model("pico-64"))
     network = plan_network(weights)
     assert network.exact and [layer.levels for layer in network.layers] == [True] * 7 + [False]
-    assert {layer.algorithm for layer in network.layers} == {"rows", "winograd"}
+    assert {layer.algorithm for layer in network.layers} == {"rows", "quads"}
     levels = random_levels(SEA, 2)
     reference = expected(levels, weights)
     assert same(forward(Workspace(network), levels), reference) and same(whole.embed_levels(levels, weights), reference)

@@ -6,7 +6,7 @@ Batch norms are folded. The spectrogram has 256 levels, in steps of 80/255; so h
 chosen such that three activations in a hundred thousand lie above, in windows drawn from the training audio like those
 of training (512, seed 0). The file records these activations, so it can be made again without the audio (a test does).
 The weights have up to ten bits, and a scale for each filter that is a power of two: as many bits as leave every sum
-exact, also those of `winograd`.
+exact, also those of `quads`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from edgel3_np._version import CONTRACT
 from edgel3_np.collections.atomic import atomic
 from edgel3_np.features.log_mel import TOP_DB
 from edgel3_np.features.mel import mel_filterbank
-from edgel3_np.network import winograd
+from edgel3_np.network import quads
 from edgel3_np.network.plan import fold_batch_norms, input_affine
 from edgel3_np.weights.format import POOLED, load_weights, save_weights
 from edgel3_np.weights.integers import TOP, WEIGHT_BITS, input_range, quantise
@@ -89,7 +89,7 @@ def to_whole(weights, tops, made=None, bits=WEIGHT_BITS):
         matrix = kernel.reshape(-1, kernel.shape[3]) * (unit / out)
 
         def sums_of_tiles(whole, offset, shape=kernel.shape):
-            return winograd.largest_sum(whole.reshape(shape).transpose(1, 0, 2, 3), offset)
+            return quads.largest_sum(whole.reshape(shape).transpose(1, 0, 2, 3), offset)
 
         largest = sums_of_tiles if number > 1 else None
         whole, offset, shifts = quantise(matrix, bias / out, low, high, bits, largest)
