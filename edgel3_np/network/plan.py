@@ -10,9 +10,8 @@ from ..errors import EdgeL3Error
 from ..features.frontend import FrontEnd
 from ..features.mel import mel_bands, mel_filterbank
 from ..weights.format import BATCH_NORM_EPSILON, POOLED
-from ..weights.integers import EXACT
 from ..weights.sparse import to_dense
-from . import quads
+from . import whole
 from .algorithms import ALGORITHMS
 from .maps import PIECE, Arena
 from .threads import one_blas_thread
@@ -172,7 +171,7 @@ def plan_network(weights, dim=None):
         layers = [
             replace(layer, weights=_settle(layer.module.pack(kernel, bias, layer), arena))
             for layer, (kernel, bias) in zip(
-                choose_layers(weights), (whole_kernels if exact else fold_batch_norms)(weights)
+                choose_layers(weights), (whole.folded_kernels if exact else fold_batch_norms)(weights)
             )
         ]
     first, second = layers[:2]
@@ -228,7 +227,7 @@ def choose_layers(weights):
         candidates = [("rows", (1, 1)), ("direct", (1, 1)), ("sparse", (1, 1))]
         if not exact:
             candidates += [("winograd", tile) for tile in TILES]
-        elif number > 1 and fits_quads(csr, weights.biases[number - 1]):
+        elif number > 1 and whole.fits_quads(csr, weights.biases[number - 1]):
             candidates += [("quads", (2, 2))]
         options.append(
             [
@@ -266,22 +265,6 @@ def fold_batch_norms(weights):
             scale, shift = _affine(norm)
             kernel, bias = kernel * scale, bias * scale + shift
         yield kernel, bias
-
-
-def fits_quads(csr, bias):
-    """Return whether `quads` computes a layer of whole numbers without rounding."""
-    return quads.largest_sum(to_dense(csr).transpose(1, 0, 2, 3), bias).max() < EXACT
-
-
-def whole_kernels(weights):
-    """Yield kernel and bias of each convolution as `fold_batch_norms` does, for a network of whole numbers.
-
-    They are whole multiples of a power of two, so float32 holds them, their products with levels, and all sums.
-    """
-    for csr, bias, shift in zip(weights.kernels, weights.biases, weights.shifts):
-        exponents = -shift.astype(np.intc)
-        kernel = to_dense(csr).astype(np.float64).transpose(1, 0, 2, 3)
-        yield np.ldexp(kernel, exponents), np.ldexp(bias.astype(np.float64), exponents)
 
 
 def input_affine(weights):

@@ -8,8 +8,9 @@ faster: the tests and `edgel3-np verify` compare the two, bit for bit.
 import numpy as np
 
 from ..weights.format import POOLED
-from ..weights.integers import TOP
+from ..weights.integers import EXACT, TOP
 from ..weights.sparse import to_dense
+from . import quads
 
 
 def convolve(x, kernel, bias, padding=(1, 1)):
@@ -80,3 +81,19 @@ def embed_levels(levels, weights):
         x = to_levels(x, shift) if number < len(weights.kernels) else np.ldexp(x, -shift.astype(np.intc))
     x = np.maximum(x, 0) if weights.final_activation == "relu" else x
     return x.max(axis=(1, 2))
+
+
+def fits_quads(csr, bias):
+    """Return whether `quads` computes a layer of whole numbers without rounding."""
+    return quads.largest_sum(to_dense(csr).transpose(1, 0, 2, 3), bias).max() < EXACT
+
+
+def folded_kernels(weights):
+    """Yield kernel and bias of each convolution as `plan.fold_batch_norms` does, for a network of whole numbers.
+
+    They are whole multiples of a power of two, so float32 holds them, their products with levels, and all sums.
+    """
+    for csr, bias, shift in zip(weights.kernels, weights.biases, weights.shifts):
+        exponents = -shift.astype(np.intc)
+        kernel = to_dense(csr).astype(np.float64).transpose(1, 0, 2, 3)
+        yield np.ldexp(kernel, exponents), np.ldexp(bias.astype(np.float64), exponents)
