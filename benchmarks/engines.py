@@ -22,14 +22,19 @@ from edgel3_np import load_model
 from edgel3_np.network.forward import Workspace, forward
 from edgel3_np.network.plan import fold_batch_norms, plan_network
 from edgel3_np.network.threads import one_blas_thread
+from edgel3_np.network.whole import folded_kernels
 from edgel3_np.weights.format import load_weights
 
 BATCHES = (8, 64)  # windows in a batch; each engine runs with the size that suits it best
 
 
 def layers_of(weights):
-    """Yield kernel (3 mels, 3 frames, in, out), bias, relu and pool of each layer; batch norms are folded in."""
-    for layer, (kernel, bias) in zip(plan_network(weights).layers, fold_batch_norms(weights)):
+    """Yield kernel (3 mels, 3 frames, in, out), bias, relu and pool of each layer; batch norms are folded in.
+
+    Of a network of whole numbers it is the same network without its rounding, which other engines do not have.
+    """
+    kernels = fold_batch_norms if weights.zero is None else folded_kernels
+    for layer, (kernel, bias) in zip(plan_network(weights).layers, kernels(weights)):
         yield kernel.transpose(1, 0, 2, 3).astype(np.float32), bias.astype(np.float32), layer.relu, layer.pool
 
 
