@@ -82,7 +82,7 @@ def test_only_the_plan_of_each_model(small_npz, capsys):
     assert code == 0 and [report["model"] for report in reports] == ["small", "pico-64"]
     for layer in (layer for report in reports for layer in report["plan"]):
         assert layer["measured"] > 0 and layer["estimated"] > 0
-        assert layer["algorithm"].split()[0] in ("direct", "rows", "sparse", "winograd")
+        assert layer["algorithm"].split()[0] in ("direct", "quads", "rows", "sparse", "winograd")
     assert all(set(report) == {"model", "sha256", "plan"} for report in reports)
 
 

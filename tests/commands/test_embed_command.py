@@ -45,6 +45,7 @@ def test_a_file_is_embedded_next_to_itself(sounds, small_npz, small_model, capsy
         provenance = json.loads(archive["provenance"].item())
     info = (sounds / "a.wav").stat()
     assert provenance == {
+        "embedding_sha256": expected.sha256(),
         "input": {"name": "a.wav", "bytes": info.st_size, "mtime_ns": info.st_mtime_ns, "root": str(sounds)},
         "model": "small",
         "weights_sha256": small_model.sha256,

@@ -111,6 +111,7 @@ def test_the_same_bytes_with_any_kernel(settings):
 
 def test_the_demo_recording():
     assert edgel3_np.embed(ROOT / "docs" / "demo" / "street.flac").sha256() == DEMO
+    assert f"\n{DEMO[:16]}\n" in (ROOT / "docs" / "exact.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16, 256])
