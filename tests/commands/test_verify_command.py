@@ -30,8 +30,8 @@ def test_the_installed_models_are_right(capsys):
     code, lines, messages = run(capsys)
     assert code == 0 and messages == ""
     own = [line for line in lines if " pico-64: " in line]
-    assert len(own) == 8 and all(line.startswith("ok ") for line in own)
-    for text in ("came with this version", "float64", "golden", "2 threads", "stream"):
+    assert len(own) == 9 and all(line.startswith("ok ") for line in own)
+    for text in ("came with this version", "whole numbers", "golden", "2 threads", "stream", "everywhere"):
         assert sum(text in line for line in own) == 1
 
 
@@ -62,7 +62,7 @@ def test_a_wrong_golden_embedding(folder, capsys):
     np.save(golden, np.load(golden) * np.float32(1.001))
     code, lines, _ = run(capsys, "pico-64")
     failed = [line for line in lines if line.startswith("failed")]
-    assert code == 1 and len(lines) == 8 and len(failed) == 1 and "golden one: relative difference 1.0e-03" in failed[0]
+    assert code == 1 and len(lines) == 9 and len(failed) == 1 and "golden one: relative difference 1.0e-03" in failed[0]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_damaged_golden_embedding(folder, array, capsys):
 def test_a_broken_file_does_not_end_the_run(folder, capsys):
     (folder / "another.npz").write_bytes(b"PK")
     code, lines, _ = run(capsys)
-    assert code == 1 and lines[0].startswith("failed  another: model: ") and len(lines) == 9
+    assert code == 1 and lines[0].startswith("failed  another: model: ") and len(lines) == 10
 
 
 def test_no_such_model(capsys):
