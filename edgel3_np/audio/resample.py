@@ -271,13 +271,16 @@ def _exact(poly, x, first, time):
 
 def _limbs(x):
     """Yield pairs of a unit and whole multiples of it, from the smallest unit up; their sum is `x`, rounded."""
-    largest, limbs, unit = np.abs(x).max(), [], 2.0**-SAMPLE_BITS
+    largest, limbs, unit = max(x.max(), -x.min()), [], 2.0**-SAMPLE_BITS
     while largest >= unit * 2.0**LIMB_BITS:
         unit *= 2.0**LIMB_BITS
     while unit > 2.0**-SAMPLE_BITS:
         loud = np.where(np.abs(x) >= unit, np.rint(x / unit) * unit, 0.0)
         x, limbs, unit = x - loud, [(unit, loud), *limbs], unit * 2.0**-LIMB_BITS
-    return [(unit, np.rint(x / unit) * unit), *limbs]
+    x = x * (1 / unit)
+    np.rint(x, out=x)
+    x *= unit
+    return [(unit, x), *limbs]
 
 
 def _drift(poly, first, time):

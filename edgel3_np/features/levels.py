@@ -46,11 +46,12 @@ def level_spectrogram(windows, frontend, bands, hop=None):
     """
     found = _frame_levels(windows, frontend, bands, hop)  # (b, n_frames, n_mels + 1)
     level, wrong = found[..., :-1], found[..., -1:]
-    error = _error(level.min(axis=2, keepdims=True), wrong)  # of any band of a frame
+    worst = (wrong[..., 0] - level.min(axis=2)).max(axis=1)  # of the windows
+    sure = 0.5 - 2 * _error(0.0, worst)  # so near to a level, neither a band nor the loudest can be wrong enough
     x = level - (level.max(axis=(1, 2), keepdims=True) - TOP)
     levels = np.rint(x)
     x -= levels
-    unsure = np.abs(x, out=x) > 0.5 - error.max(axis=1, keepdims=True) - error
+    unsure = np.abs(x, out=x) > sure[:, np.newaxis, np.newaxis]
     np.maximum(levels, 0.0, out=levels)
     if unsure.any():
         for window in np.flatnonzero(unsure.any(axis=(1, 2))):
