@@ -211,7 +211,7 @@ def test_one_bad_recording_is_reported_and_the_others_are_embedded(sounds, tmp_p
 
 @pytest.mark.parametrize("change", ["grows", "vanishes", "is replaced"])
 def test_a_recording_that_changes_while_it_is_read(sounds, tmp_path, small_npz, monkeypatch, change):
-    path, real, calls = sounds / "0.wav", bundles.log_mel_spectrogram, []
+    path, real, calls = sounds / "0.wav", bundles.spectrogram, []
 
     def meddle(*given):
         calls.append(given)
@@ -226,7 +226,7 @@ def test_a_recording_that_changes_while_it_is_read(sounds, tmp_path, small_npz, 
                 os.utime(path)
         return real(*given)
 
-    monkeypatch.setattr(bundles, "log_mel_spectrogram", meddle)
+    monkeypatch.setattr(bundles, "spectrogram", meddle)
     report = run(sounds, tmp_path / "out", small_npz)["0.wav"]
     assert (report.status, report.kind) == ("failed", "unreadable" if change == "vanishes" else "changed")
     assert not os.path.exists(report.output)
@@ -239,7 +239,7 @@ def test_remarks_are_part_of_the_report(sounds, tmp_path, small_npz):
 
 
 def test_a_bug_in_the_package_is_reported_too(sounds, tmp_path, small_npz, monkeypatch):
-    monkeypatch.setattr(bundles, "log_mel_spectrogram", lambda *_: 1 / 0)
+    monkeypatch.setattr(bundles, "spectrogram", lambda *_: 1 / 0)
     report = run(sounds, tmp_path / "out", small_npz)["0.wav"]
     assert report.kind == "unexpected" and "ZeroDivisionError" in report.reason
 

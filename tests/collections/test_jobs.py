@@ -82,7 +82,7 @@ def test_provenance_says_what_the_embeddings_were_made_from(job, small_model):
     embed_file(job)
     found = read_provenance(job.output)
     info = os.stat(job.input)
-    assert found.pop("version") and found.pop("contract") > 0
+    assert found.pop("version") and found.pop("contract") > 0 and len(found.pop("embedding_sha256")) == 64
     assert found == {
         "model": "small",
         "weights_sha256": small_model.sha256,
