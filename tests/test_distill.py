@@ -167,3 +167,24 @@ def test_the_lists_of_packages_and_labels_agree():
     assert all(row["version"] and row["license"] and float(row["minutes"]) > 0 for row in packages)
     assert {package for package, _, _ in read_labels()} <= {p for p, role in roles.items() if role != "train"}
     assert label_clips([("minetest-data", "x/default_dirt_footstep.1.ogg")], read_labels()) == ["footstep"]
+
+
+def test_whole_numbers_of_a_student(run, cache, tmp_path):
+    """Steps 5 and 6: the calibration draws the same windows again; whole numbers are near to the trained ones."""
+    from edgel3_np.network.forward import Workspace, forward
+    from edgel3_np.weights.format import load_weights, save_weights
+    from tools.distill import quantise
+
+    student = export.averaged(run[1].out / "best.pt")
+    path = tmp_path / "float.npz"
+    weights = export.to_weights(student, "student", {"source": {}, "license": "MIT", "citation": "none"})
+    save_weights(path, weights)
+    folder, packages = cache
+    logmel = quantise.calibration_windows(folder, packages, 16)
+    assert logmel.tobytes() == quantise.calibration_windows(folder, packages, 16).tobytes()
+    tops = quantise.top_activations(path, logmel)
+    assert len(tops) == 7 and min(tops) > 0
+    save_weights(tmp_path / "whole.npz", quantise.to_whole(load_weights(path), tops))
+    student = evaluate.load_student(tmp_path / "whole.npz")
+    expected = forward(Workspace(load_model(path).network), logmel)
+    assert scores.cosines(student(logmel), expected).mean() > 0.99
