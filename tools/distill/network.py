@@ -104,21 +104,32 @@ def load_network(path):
     return network.requires_grad_(False)
 
 
-def fold(network):
-    """Fold the batch norms into the convolutions and compile for inference.
+def fuse(network):
+    """Fold the batch norms into the convolutions.
 
     The input norm stays: zero padding follows its shift, so it cannot be folded.
 
     Returns
     -------
-    run : callable, (b, 1, mels, frames) -> (b, dim)
+    run : nn.Sequential, (b, 1, mels, frames) -> (b, dim)
     """
     layers = [network.norms[0]]
     for index, (conv, norm) in enumerate(zip(network.convs, network.norms[1:])):
         layers += [fuse_conv_bn_eval(conv.eval(), norm.eval()), nn.ReLU()]
         if index in POOLED:
             layers.append(nn.MaxPool2d(2))
-    run = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten()).eval().to(memory_format=torch.channels_last)
+    layers += [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers).eval().to(memory_format=torch.channels_last)
+
+
+def fold(network):
+    """Fold the batch norms into the convolutions and compile for inference on a CPU.
+
+    Returns
+    -------
+    run : callable, (b, 1, mels, frames) -> (b, dim)
+    """
+    run = fuse(network)
     example = torch.zeros(32, 1, FRONTEND.n_mels, FRONTEND.n_frames).contiguous(memory_format=torch.channels_last)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated, but a third faster here
