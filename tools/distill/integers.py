@@ -1,7 +1,7 @@
 """Layers that learn in floats and then in integers, and SEA's network made of them.
 
-After `to_integers` a layer computes exactly what an engine of integers does: a sum of products of integer weights (9
-bits, one scale for each filter) and integer activations (8 bits, one scale for each layer), times a factor, plus a
+After `to_integers` a layer computes exactly what an engine of integers does: a sum of products of integer weights (8
+or 9 bits, one scale for each filter) and integer activations (8 bits, one scale for each layer), times a factor, plus a
 bias, rounded and clipped. Every sum stays below 2^24, so float32 holds it exactly in whatever order it is added.
 """
 
@@ -13,7 +13,7 @@ from edgel3_np.weights.format import BATCH_NORM_EPSILON
 
 from .network import POOLED
 
-LARGEST_WEIGHT, LARGEST = 255, 255  # of integers: weights -255 to 255, activations 0 to 255
+LARGEST = 255  # of activations
 EXACT = 2.0**24 - 1  # float32 holds every integer up to this
 
 
@@ -34,10 +34,13 @@ class Layer(nn.Module):
         Mel and time.
     positions : int
         If not zero, each of so many places in time has a bias of its own.
+    largest : int
+        Of the integer weights: 127 for 8 bits, 255 for 9.
     """
 
-    def __init__(self, c_in, c_out, kernel, positions=0):
+    def __init__(self, c_in, c_out, kernel, positions=0, largest=127):
         super().__init__()
+        self.largest = largest
         self.conv = nn.Conv2d(c_in, c_out, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=False)
         self.norm = nn.BatchNorm2d(c_out, eps=BATCH_NORM_EPSILON, momentum=0.02)
         self.bias = nn.Parameter(torch.zeros(c_out, 1, max(1, positions)), requires_grad=positions > 0)
@@ -76,7 +79,7 @@ class Layer(nn.Module):
         with torch.no_grad():
             flat = weight.abs().flatten(1)
             room = EXACT / LARGEST - flat.shape[1]  # rounding adds at most a half to each; the rest is for the bias
-            unit = torch.maximum(flat.amax(dim=1) / LARGEST_WEIGHT, flat.sum(dim=1) / room).clamp_min(1e-12)
+            unit = torch.maximum(flat.amax(dim=1) / self.largest, flat.sum(dim=1) / room).clamp_min(1e-12)
         weight = round_through(weight / unit.view(-1, 1, 1, 1))
         bias = (norm.bias - norm.running_mean * gain).view(-1, 1, 1) + self.bias
         out = 1.0 if self.last else self.log_scale.exp()
@@ -112,7 +115,6 @@ def to_integers(network, *arguments):
         network.eval()(*arguments)
     for hook in hooks:
         hook.remove()
-    layers[-1].last = True
     set_integer(network)
 
 
@@ -144,7 +146,7 @@ class WindowNetwork(nn.Module):
     def __init__(self, network):
         super().__init__()
         channels = (1,) + network.filters
-        self.trunk = nn.ModuleList(Layer(c, out, (3, 3)) for c, out in zip(channels, channels[1:]))
+        self.trunk = nn.ModuleList(Layer(c, out, (3, 3), largest=255) for c, out in zip(channels, channels[1:]))
         for layer, conv, norm in zip(self.trunk, network.convs, network.norms[1:]):
             layer.norm.load_state_dict(norm.state_dict())
             with torch.no_grad():

@@ -136,21 +136,22 @@ def fold(network):
         return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(run, example)))
 
 
-def distillation_loss(embedding, target, scale):
-    """Compute the squared error in units of the teacher's spread, plus twice (1 - cosine).
+def distillation_loss(embedding, target, scale, weight=2):
+    """Compute the squared error in units of the teacher's spread, plus `weight` times (1 - cosine).
 
     Parameters
     ----------
     embedding, target : torch.Tensor [shape=(b, dim)]
     scale : torch.Tensor [shape=(dim,)]
         Standard deviation of the teacher's embeddings.
+    weight : float
 
     Returns
     -------
     loss : torch.Tensor [shape=()]
     """
     error = ((embedding - target) / scale).square().mean()
-    return error + 2 * (1 - functional.cosine_similarity(embedding, target, dim=1, eps=1e-6).mean())
+    return error + weight * (1 - functional.cosine_similarity(embedding, target, dim=1, eps=1e-6).mean())
 
 
 def count_macs(filters):

@@ -62,7 +62,8 @@ def draw_tracks(bank, b, n, rng):
     speed = torch.where(uniform(b, 1) < 0.4, 2.0 ** (uniform(b, 1) - 0.5), 1.0).double()
     taken = (part / speed).ceil().long()
     gap = torch.where(uniform(b, CLIPS) < 0.5, 1.5 * SR * uniform(b, CLIPS), 0.0).long()
-    gain = 10.0 ** (torch.randn((b, CLIPS), generator=rng, device=device) * 8 / 20)
+    spread = torch.where(uniform(b, 1) < 0.5, 6.0, 18.0)  # dB
+    gain = 10.0 ** (torch.randn((b, CLIPS), generator=rng, device=device) * spread / 20)
     begin = torch.cumsum(taken + gap, 1) - taken
     begin -= (torch.where(uniform(b) < 0.5, uniform(b), 0.0) * taken[:, 0]).long()[:, None]
     time = torch.arange(n, device=device).expand(b, n).contiguous()

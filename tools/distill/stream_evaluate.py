@@ -1,6 +1,6 @@
 """Compare a network for streams with the teacher, by the same measures as `evaluate`, on the same windows.
 
-Each clip is a stream of its own, between zeros.
+Each clip is a stream of its own, between zeros. The network is that of `stream_reference`.
 """
 
 import argparse
@@ -13,14 +13,13 @@ import torch
 from edgel3_np.audio.framing import count_windows
 from edgel3_np.features.mel import mel_filterbank
 
+from . import stream_reference
 from .audio import FRONTEND, PACKAGES, SR, read_clips, read_packages
 from .evaluate import MUSIC_AND_SPEECH, probes, report, windows_of
-from .integers import set_integer
 from .labels import label_clips, read_labels
 from .network import fold, load_network
 from .stream_draw import look
-from .stream_network import StreamNetwork, Structure
-from .stream_views import HOP, filterbank, stream_power
+from .stream_views import HOP
 
 GAP, LONGEST = 30, 600  # columns of silence between clips, and of one stream
 
@@ -81,26 +80,6 @@ def environmental(names):
     return np.array([label not in MUSIC_AND_SPEECH for label in labels], bool)
 
 
-def load_average(path, name):
-    """Read a network of `averages.pt`, in evaluation mode."""
-    content = torch.load(path, weights_only=True)[name]
-    structure = Structure(*(tuple(part) if isinstance(part, list) else part for part in content["structure"]))
-    network = StreamNetwork(structure)
-    network.load_state_dict(content["state"])
-    if content["integer"]:
-        set_integer(network)
-    return network.eval().requires_grad_(False)
-
-
-def embed_clip(network, samples, mel):
-    """Embed all windows of a clip: shape (n, dim). Those of silence are what the network gives, as it may be."""
-    count = clip_count(samples)
-    padded = np.pad(np.asarray(samples, np.float64), (0, max(0, count * HOP - len(samples))))[: count * HOP]
-    with torch.no_grad():
-        power = stream_power(torch.from_numpy(padded)[None], mel)
-        return network(power, torch.arange(count)[None])[0].numpy()
-
-
 def main():
     parser = argparse.ArgumentParser(
         prog="python -m tools.distill.stream_evaluate", description=__doc__.splitlines()[0]
@@ -109,8 +88,7 @@ def main():
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--packages", type=Path, default=PACKAGES)
     parser.add_argument("--role", choices=("val", "test"), nargs="+", default=["val"])
-    parser.add_argument("--student", type=Path, required=True, help="averages.pt of a run")
-    parser.add_argument("--name", required=True, help="which of its networks")
+    parser.add_argument("--student", type=Path, required=True, help="npz from stream_export")
     parser.add_argument("--probe", action="store_true", help="compare linear probes on the classes of labels.tsv, too")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -118,7 +96,7 @@ def main():
     packages = read_packages(args.packages)
     teacher = fold(load_network(args.teacher))
     found = list(windows_of(args.cache, packages, args.role, teacher, mel_filterbank(FRONTEND).astype(np.float64)))
-    network, mel, answers = load_average(args.student, args.name), filterbank(), {}
+    network, answers = stream_reference.read(args.student), {}
     clips = {
         (row["package"], name): samples
         for row in packages
@@ -126,7 +104,7 @@ def main():
         for name, samples in read_clips(args.cache / "clips" / f"{row['package']}.npz")
     }
     for package, name, log_mel, _ in found:
-        answers[id(log_mel)] = embed_clip(network, clips[package, name], mel)
+        answers[id(log_mel)] = stream_reference.embed(network, clips[package, name])
     labels = label_clips([item[:2] for item in found], read_labels())
     result = {"agreement": report(found, lambda log_mel: answers[id(log_mel)], labels)}
     if args.probe:

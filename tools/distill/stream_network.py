@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .integers import Layer, to_integers
+from .integers import Layer, set_integer, to_integers
 from .network import POOLED
 from .stream_views import COLUMNS, FRAMES, distance, levels, offsets, view, window_columns
 
@@ -35,7 +35,7 @@ class Structure(NamedTuple):
     causal : bool
         Whether levels know only the past.
     head : tuple of int
-        Filters of the hidden layers over a window's columns; empty: the embedding is the maximum over columns.
+        Filters of the layers over a window's columns; empty: the embedding is the maximum over the trunk's columns.
     """
 
     filters: tuple = (8, 8, 16, 16, 64, 96, 96, 64)
@@ -43,11 +43,11 @@ class Structure(NamedTuple):
     time_pool: int = 3
     views: str = "both"
     causal: bool = False
-    head: tuple = (96,)
+    head: tuple = (96, 64)
 
 
 class StreamNetwork(nn.Module):
-    """A network of a given structure; the embedding has `filters[-1]` numbers."""
+    """A network of a given structure; the embedding has as many numbers as the last layer has filters."""
 
     def __init__(self, structure, seed=0):
         super().__init__()
@@ -56,12 +56,11 @@ class StreamNetwork(nn.Module):
         views, filters = {"loud": 1, "offset": 2, "both": 2, "twice": 1}[structure.views], structure.filters
         channels = (views,) + filters
         self.trunk = nn.ModuleList(Layer(c, out, (3, span)) for c, out, span in zip(channels, filters, structure.spans))
-        wide = filters[-1] * (2 if structure.views == "twice" else 1) + 2
-        widths = (wide,) + structure.head + filters[-1:]
-        self.head = nn.ModuleList()
-        if structure.head:
-            for index, (c, out) in enumerate(zip(widths, widths[1:])):
-                self.head.append(Layer(c, out, (1, 3), 0 if index else COLUMNS))
+        widths = (filters[-1] * (2 if structure.views == "twice" else 1) + 2,) + structure.head
+        self.head = nn.ModuleList(
+            Layer(c, out, (1, 3), 0 if index else COLUMNS)  # where a column is in the window counts once
+            for index, (c, out) in enumerate(zip(widths, widths[1:]))
+        )
 
     def start_at(self, mean, std):
         """Give the untrained network about the mean and spread of the teacher's embeddings, shapes (dim,)."""
@@ -134,6 +133,17 @@ class StreamNetwork(nn.Module):
                 self.head[0].conv.weight[:, -2:] *= INPUT_SCALE / self.trunk[-1].log_scale.exp()
 
 
+def load_average(path, name):
+    """Read a network of a run's `averages.pt`, in evaluation mode."""
+    content = torch.load(path, weights_only=True)[name]
+    structure = Structure(*(tuple(part) if isinstance(part, list) else part for part in content["structure"]))
+    network = StreamNetwork(structure)
+    network.load_state_dict(content["state"])
+    if content["integer"]:
+        set_integer(network)
+    return network.eval().requires_grad_(False)
+
+
 def multiplications(structure):
     """Count the multiplications of the convolutions for a second of sound at a hop of 0.1 s, all weights counted."""
     views, mels, rate, total = (2 if structure.views in ("offset", "both") else 1), 64, 50, 0
@@ -143,6 +153,5 @@ def multiplications(structure):
         if index in POOLED:
             mels, rate = mels // 2, rate // FRAMES if index == structure.time_pool else rate
     total *= 2 if structure.views == "twice" else 1
-    wide = structure.filters[-1] * (2 if structure.views == "twice" else 1) + 2
-    widths = (wide,) + structure.head + structure.filters[-1:]
-    return total + bool(structure.head) * sum(3 * c * out * COLUMNS * 10 for c, out in zip(widths, widths[1:]))
+    widths = (structure.filters[-1] * (2 if structure.views == "twice" else 1) + 2,) + structure.head
+    return total + sum(3 * c * out * COLUMNS * 10 for c, out in zip(widths, widths[1:]))

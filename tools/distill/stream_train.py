@@ -21,7 +21,7 @@ from .network import distillation_loss, fuse, load_network
 from .scores import agreement
 from .stream_draw import draw_batch, load_bank
 from .stream_evaluate import environmental, material
-from .stream_network import StreamNetwork, Structure, multiplications
+from .stream_network import StreamNetwork, Structure, load_average, multiplications
 from .train import learning_rate
 
 SEPARATE = (3, 3, 3, 3, 3, 3, 1, 1)  # the last convolutions see one column each
@@ -35,10 +35,16 @@ STRUCTURES = {
     "early": Structure(time_pool=1),
     "separate": Structure(spans=SEPARATE),
     "columns": Structure(spans=(3, 3, 3, 3, 1, 1, 1, 1)),
-    "deep": Structure(spans=SEPARATE, head=(96, 96)),
-    "large": Structure(filters=(12, 12, 24, 24, 64, 96, 96, 64), spans=SEPARATE, head=(96, 96)),
+    "deep": Structure(spans=SEPARATE, head=(96, 96, 64)),
+    "large": Structure(filters=(12, 12, 24, 24, 64, 96, 96, 64), spans=SEPARATE, head=(96, 96, 64)),
+    "final-loud": Structure(views="loud", filters=(8, 8, 16, 16, 64, 96, 96, 96), spans=SEPARATE, head=(96, 96, 64)),
+    "final-both": Structure(filters=(8, 8, 16, 16, 64, 96, 96, 96), spans=SEPARATE, head=(96, 96, 64)),
+    "final-causal": Structure(
+        views="loud", causal=True, filters=(8, 8, 16, 16, 64, 96, 96, 96), spans=SEPARATE, head=(96, 96, 64)
+    ),
 }
 COLUMNS = ["name", "minutes", "steps", "lr", "loss", "val_cosine", "val_p5", "val_error", "all_cosine", "all_p5"]
+COSINE = 6  # how much 1 - cosine counts in the loss
 MOMENTS = 8  # batches that give mean and spread of the teacher's embeddings
 
 
@@ -62,7 +68,7 @@ class Student:
         """Make one step of the optimiser."""
         self.network.train()
         answer = torch.where(batch.sounding[:, :, None], self.answer(batch), batch.target).flatten(0, 1)
-        loss = distillation_loss(answer, batch.target.flatten(0, 1), scale)
+        loss = distillation_loss(answer, batch.target.flatten(0, 1), scale, COSINE)
         for group in self.optimiser.param_groups:
             group["lr"] = lr * self.peak
         self.optimiser.zero_grad(set_to_none=True)
@@ -95,8 +101,11 @@ def new_students(args, mean, std):
     """Return the students, untrained, by name."""
     students = {}
     for name in args.structures:
-        network = StreamNetwork(STRUCTURES[name], args.seed)
-        network.start_at(mean.cpu(), std.cpu())
+        if args.start:
+            network = load_average(args.start, name).train().requires_grad_(True)
+        else:
+            network = StreamNetwork(STRUCTURES[name], args.seed)
+            network.start_at(mean.cpu(), std.cpu())
         students[name] = Student(network.to(args.device, memory_format=torch.channels_last), args.lr)
     if args.window_student:
         network = WindowNetwork(load_network(args.window_student)).to(args.device, memory_format=torch.channels_last)
@@ -219,6 +228,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--packages", type=Path, default=PACKAGES)
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--structures", type=lambda text: text.split(","), required=True, help=", ".join(STRUCTURES))
+    parser.add_argument("--start", type=Path, help="averages.pt of a run whose networks are trained further")
     parser.add_argument("--window-student", type=Path, help="also train this student for windows in integers")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seconds", type=float, default=float("inf"))
