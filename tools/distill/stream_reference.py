@@ -48,9 +48,10 @@ def embed(network, samples):
     """Embed a signal at 8 kHz: (m,) -> (n, dim), float32, one row for each tenth of a second."""
     samples = np.asarray(samples, np.float64)
     count = 1 + max(0, -(-(len(samples) - SR // 2) // HOP))  # as edgel3_np.embed counts windows
-    samples = np.pad(samples, (0, max(0, count * HOP - len(samples))))[: count * HOP]
+    columns = count + COLUMNS // 2 - 1  # up to the end of the last window, which is never before that of the signal
+    samples = np.pad(samples, (0, columns * HOP - len(samples)))
     result = embed_power(network, mel_power(samples), count)
-    sounding = np.pad(samples.reshape(count, HOP).any(axis=1), COLUMNS // 2)
+    sounding = np.pad(samples.reshape(columns, HOP).any(axis=1), (COLUMNS // 2, 0))
     for i in range(count):
         if not sounding[i : i + COLUMNS].any():
             result[i] = network.silence
