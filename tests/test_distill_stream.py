@@ -159,7 +159,9 @@ def test_training_resumes_and_ends_in_integers(run):
 def test_the_reference_has_the_bytes_of_the_trained_network(exported):
     path, net = exported
     layers = stream_reference.read(path)
-    samples = np.concatenate([noise(1.1), np.zeros(9000), 0.01 * noise(0.4, 1), [0.5], np.zeros(3000), 0.1 * noise(0.37, 2)])
+    samples = np.concatenate(
+        [noise(1.1), np.zeros(9000), 0.01 * noise(0.4, 1), [0.5], np.zeros(3000), 0.1 * noise(0.37, 2)]
+    )
     expected = embed(net, samples)
     sounding = np.array([window.any() for window in shards.clip_windows(samples)])
     found = stream_reference.embed(layers, samples)
