@@ -1,7 +1,7 @@
-"""Layers that learn in floats and then in integers, and SEA's network made of them.
+"""Layers that learn in floats and then in integers.
 
 After `to_integers` a layer computes exactly what an engine of integers does: a sum of products of integer weights (8
-or 9 bits, one scale for each filter) and integer activations (8 bits, one scale for each layer), times a factor, plus a
+bits, one scale for each filter) and integer activations (8 bits, one scale for each layer), times a factor, plus a
 bias, rounded and clipped. Every sum stays below 2^24, so float32 holds it exactly in whatever order it is added.
 """
 
@@ -11,9 +11,7 @@ from torch.nn import functional
 
 from edgel3_np.weights.format import BATCH_NORM_EPSILON
 
-from .network import POOLED
-
-LARGEST = 255  # of activations
+LARGEST_WEIGHT, LARGEST = 127, 255  # of integers: weights -127 to 127, activations 0 to 255
 EXACT = 2.0**24 - 1  # float32 holds every integer up to this
 
 
@@ -34,18 +32,14 @@ class Layer(nn.Module):
         Mel and time.
     positions : int
         If not zero, each of so many places in time has a bias of its own.
-    largest : int
-        Of the integer weights: 127 for 8 bits, 255 for 9.
     """
 
-    def __init__(self, c_in, c_out, kernel, positions=0, largest=127):
+    def __init__(self, c_in, c_out, kernel, positions=0):
         super().__init__()
-        self.largest = largest
         self.conv = nn.Conv2d(c_in, c_out, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=False)
         self.norm = nn.BatchNorm2d(c_out, eps=BATCH_NORM_EPSILON, momentum=0.02)
         self.bias = nn.Parameter(torch.zeros(c_out, 1, max(1, positions)), requires_grad=positions > 0)
         self.log_scale = nn.Parameter(torch.zeros(()))  # of what one of the outgoing integers counts
-        self.register_buffer("mask", None)  # of the weights that are kept; None: all
         self.integer = self.last = False
         nn.init.kaiming_normal_(self.conv.weight)
 
@@ -79,7 +73,7 @@ class Layer(nn.Module):
         with torch.no_grad():
             flat = weight.abs().flatten(1)
             room = EXACT / LARGEST - flat.shape[1]  # rounding adds at most a half to each; the rest is for the bias
-            unit = torch.maximum(flat.amax(dim=1) / self.largest, flat.sum(dim=1) / room).clamp_min(1e-12)
+            unit = torch.maximum(flat.amax(dim=1) / LARGEST_WEIGHT, flat.sum(dim=1) / room).clamp_min(1e-12)
         weight = round_through(weight / unit.view(-1, 1, 1, 1))
         bias = (norm.bias - norm.running_mean * gain).view(-1, 1, 1) + self.bias
         out = 1.0 if self.last else self.log_scale.exp()
@@ -91,12 +85,6 @@ class Layer(nn.Module):
         if self.integer:
             self.norm.eval()
         return self
-
-    def prune(self):
-        """Set pruned weights to zero."""
-        if self.mask is not None:
-            with torch.no_grad():
-                self.conv.weight.mul_(self.mask)
 
 
 def to_integers(network, *arguments):
@@ -129,47 +117,3 @@ def _quantile(x, share):
     flat = x.detach().flatten()
     rest = max(1, round((1 - share) * flat.numel()))
     return torch.topk(flat, rest).values[-1].clamp_min(1e-6)
-
-
-class WindowNetwork(nn.Module):
-    """A network of the SEA models for windows, made of such layers.
-
-    The input is a log-mel spectrogram in 8 bits, minus the value that the input norm turns to zero, because the
-    convolution is padded with zeros after that norm.
-
-    Parameters
-    ----------
-    network : Network
-        A trained student. Its zero weights stay zero.
-    """
-
-    def __init__(self, network):
-        super().__init__()
-        channels = (1,) + network.filters
-        self.trunk = nn.ModuleList(Layer(c, out, (3, 3), largest=255) for c, out in zip(channels, channels[1:]))
-        for layer, conv, norm in zip(self.trunk, network.convs, network.norms[1:]):
-            layer.norm.load_state_dict(norm.state_dict())
-            with torch.no_grad():
-                layer.conv.weight.copy_(conv.weight)
-                if conv.bias is not None:
-                    layer.norm.running_mean -= conv.bias
-            layer.mask = (conv.weight != 0).float()
-        norm = network.norms[0]
-        gain = float(norm.weight / torch.sqrt(norm.running_var + norm.eps))
-        self.scale = gain * 80 / LARGEST
-        self.zero = round((float(norm.running_mean) - float(norm.bias) / gain + 80) * LARGEST / 80)
-
-    def forward(self, log_mel):
-        """Embed log-mel spectrograms: (b, 1, mels, frames), -80 to 0 -> (b, dim)."""
-        x = torch.round((log_mel + 80) * (LARGEST / 80)) - self.zero
-        scale = self.scale
-        if not self.trunk[0].integer:
-            x = x * scale
-        for index, layer in enumerate(self.trunk):
-            x, scale = layer(x, scale)
-            if index in POOLED:
-                x = functional.max_pool2d(x, 2)
-        return x.amax(dim=(2, 3))
-
-    def layers(self):
-        return list(self.trunk)

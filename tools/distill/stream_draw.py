@@ -31,9 +31,8 @@ class Batch(NamedTuple):
 
     power: torch.Tensor  # (b, frames, mels), float64
     windows: torch.Tensor  # (b, w), int64
-    log_mel: torch.Tensor  # (b * w, 1, mels, frames of a window), float32: what the teacher sees
     target: torch.Tensor  # (b, w, dim): the teacher's embeddings
-    sounding: torch.Tensor  # (b, w), bool: not digital silence
+    sounding: torch.Tensor  # (b, w), bool: not silent for the teacher
 
 
 def load_bank(cache, packages, device, made=800, seed=0):
@@ -162,8 +161,7 @@ def draw_batch(bank, teacher, b, w, rng, columns=100):
 def look(samples, windows, teacher):
     """Return the batch of given streams (b, 800 * n), float64, and windows (b, w)."""
     mel = filterbank(samples.device)
-    seconds = window_samples(samples, windows)
-    log_mel = window_log_mel(seconds, mel)
+    log_mel = window_log_mel(window_samples(samples, windows), mel)
     target = teacher(log_mel.contiguous(memory_format=torch.channels_last)).view(*windows.shape, -1)
-    sounding = seconds.any(dim=1).view(windows.shape)
-    return Batch(stream_power(samples, mel), windows, log_mel, target, sounding)
+    sounding = log_mel.flatten(1).any(dim=1).view(windows.shape)
+    return Batch(stream_power(samples, mel), windows, target, sounding)

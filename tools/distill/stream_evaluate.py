@@ -18,7 +18,7 @@ from .audio import FRONTEND, PACKAGES, SR, read_clips, read_packages
 from .evaluate import MUSIC_AND_SPEECH, probes, report, windows_of
 from .labels import label_clips, read_labels
 from .network import fold, load_network
-from .stream_draw import look
+from .stream_draw import Batch, look
 from .stream_views import HOP
 
 GAP, LONGEST = 30, 600  # columns of silence between clips, and of one stream
@@ -66,11 +66,8 @@ def _one_stream(clips, teacher, device):
     samples = torch.from_numpy(np.concatenate(parts))[None].to(device)
     with torch.no_grad():
         batch = look(samples, torch.from_numpy(np.concatenate(windows))[None].to(device), teacher)
-    kept = batch.log_mel.flatten(1).any(dim=1)  # the others are digital silence
-    batch = batch._replace(
-        windows=batch.windows[:, kept], log_mel=batch.log_mel[kept], target=batch.target[:, kept],
-        sounding=batch.sounding[:, kept],
-    )  # fmt: skip
+    kept = batch.sounding[0]
+    batch = Batch(batch.power, batch.windows[:, kept], batch.target[:, kept], batch.sounding[:, kept])
     return batch, [name for name, keep in zip(names, kept.tolist()) if keep]
 
 

@@ -2,7 +2,7 @@
 
 Convolutions run once over the stream (the trunk). A window's embedding is made of its ten columns (the head). While the
 network learns its statistics, it works with floats. After `to_integers` every layer works with integers, exactly as an
-integer engine does: weights of 9 bits, activations of 8.
+integer engine does: weights and activations of 8 bits.
 """
 
 from typing import NamedTuple
@@ -58,7 +58,7 @@ class StreamNetwork(nn.Module):
         self.trunk = nn.ModuleList(Layer(c, out, (3, span)) for c, out, span in zip(channels, filters, structure.spans))
         widths = (filters[-1] * (2 if structure.views == "twice" else 1) + 2,) + structure.head
         self.head = nn.ModuleList(
-            Layer(c, out, (1, 3), 0 if index else COLUMNS)  # where a column is in the window counts once
+            Layer(c, out, (1, 3), 0 if index else COLUMNS)  # the first knows where in the window a column is
             for index, (c, out) in enumerate(zip(widths, widths[1:]))
         )
 

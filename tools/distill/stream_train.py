@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from .audio import PACKAGES, SR, read_packages
-from .integers import WindowNetwork, set_integer, to_integers
+from .integers import set_integer
 from .network import distillation_loss, fuse, load_network
 from .scores import agreement
 from .stream_draw import draw_batch, load_bank
@@ -57,17 +57,11 @@ class Student:
         cuda = next(network.parameters()).is_cuda
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=0.0, fused=cuda)
 
-    def answer(self, batch, average=False):
-        """Embed the windows of a batch: (b, w, dim)."""
-        network = self.average if average else self.network
-        if isinstance(network, WindowNetwork):
-            return network(batch.log_mel).view(batch.target.shape)
-        return network(batch.power, batch.windows)
-
     def step(self, batch, scale, lr, decay):
         """Make one step of the optimiser."""
         self.network.train()
-        answer = torch.where(batch.sounding[:, :, None], self.answer(batch), batch.target).flatten(0, 1)
+        answer = self.network(batch.power, batch.windows)
+        answer = torch.where(batch.sounding[:, :, None], answer, batch.target).flatten(0, 1)
         loss = distillation_loss(answer, batch.target.flatten(0, 1), scale, COSINE)
         for group in self.optimiser.param_groups:
             group["lr"] = lr * self.peak
@@ -75,8 +69,6 @@ class Student:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
-        for layer in self.network.layers():
-            layer.prune()
         old, new = floats(self.average), floats(self.network)
         torch._foreach_lerp_(old, new, 1 - decay)
         self.loss = loss.detach() if self.loss is None else self.loss.lerp(loss.detach(), 0.01)
@@ -85,10 +77,7 @@ class Student:
         """Continue from the average, in integers."""
         with torch.no_grad():
             self.network.load_state_dict(self.average.state_dict())
-            if isinstance(self.network, WindowNetwork):
-                to_integers(self.network, batch.log_mel)
-            else:
-                self.network.start_integers(batch.power, batch.windows)
+            self.network.start_integers(batch.power, batch.windows)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
 
 
@@ -107,9 +96,6 @@ def new_students(args, mean, std):
             network = StreamNetwork(STRUCTURES[name], args.seed)
             network.start_at(mean.cpu(), std.cpu())
         students[name] = Student(network.to(args.device, memory_format=torch.channels_last), args.lr)
-    if args.window_student:
-        network = WindowNetwork(load_network(args.window_student)).to(args.device, memory_format=torch.channels_last)
-        students["windows"] = Student(network, args.window_lr)
     return students
 
 
@@ -125,8 +111,8 @@ def save_state(args, students, counters, rng):
     for name, student in students.items():
         states[name] = (student.network.state_dict(), student.optimiser.state_dict(), student.loss)
         averages[name] = {
-            "structure": tuple(STRUCTURES.get(name, ())),
-            "integer": student.network.layers()[0].integer,
+            "structure": tuple(student.network.structure),
+            "integer": student.network.integer(),
             "state": {key: value.cpu() for key, value in student.average.state_dict().items()},
             "counters": counters,
         }
@@ -153,7 +139,7 @@ def score(student, val, groups):
     """Compare the average with the teacher: agreement on environmental sounds, cosines on all."""
     student.average.eval()
     with torch.no_grad(), torch.backends.cudnn.flags(benchmark=False, allow_tf32=True):  # each stream has its length
-        answer = torch.cat([student.answer(batch, average=True)[0] for batch in val]).cpu().numpy()
+        answer = torch.cat([student.average(batch.power, batch.windows)[0] for batch in val]).cpu().numpy()
     target = torch.cat([batch.target[0] for batch in val]).cpu().numpy()
     return (*agreement(answer[groups], target[groups]), *agreement(answer, target)[:2])
 
@@ -183,8 +169,6 @@ def train(args, bank, teacher, val, log):
     counters = {"steps": 0, "seconds": 0.0}
     if (args.out / "last.pt").exists():
         counters = load_state(args, students, rng)
-    elif "windows" in students:
-        students["windows"].start_integers(batches[0])
     clock, next_look = time.time() - counters["seconds"], counters["seconds"] + args.every
     while True:
         counters["seconds"] = time.time() - clock
@@ -199,7 +183,7 @@ def train(args, bank, teacher, val, log):
         batch = draw_batch(bank, teacher, args.batch, args.windows, rng)
         if progress >= args.integers_from:
             for student in students.values():
-                if not student.network.layers()[0].integer:
+                if not student.network.integer():
                     student.start_integers(batch)
         decay = min(args.decay, (1 + counters["steps"]) / (10 + counters["steps"]))
         for student in students.values():
@@ -229,13 +213,11 @@ def parse_arguments(arguments=None):
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--structures", type=lambda text: text.split(","), required=True, help=", ".join(STRUCTURES))
     parser.add_argument("--start", type=Path, help="averages.pt of a run whose networks are trained further")
-    parser.add_argument("--window-student", type=Path, help="also train this student for windows in integers")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--batch", type=int, default=64, help="streams of ten seconds")
     parser.add_argument("--windows", type=int, default=24, help="windows of each stream")
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--window-lr", type=float, default=5e-4)
     parser.add_argument("--decay", type=float, default=0.998, help="decay of the averaged weights per step")
     parser.add_argument("--integers-from", type=float, default=0.7, help="share of the training, from 0 to 1")
     parser.add_argument("--every", type=float, default=60, help="seconds between scores on the validation windows")
