@@ -19,10 +19,10 @@ PACKAGE = Path(edgel3_np.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_weights" not in path.parts)
 ALLOWED = {"numpy", "scipy", "soundfile"}
 STANDARD = """
-__future__ argparse ast base64 cProfile collections concurrent contextlib copy csv ctypes dataclasses decimal difflib
-errno fcntl fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt multiprocessing
-numbers operator os pathlib platform pstats queue re shlex shutil signal stat statistics struct subprocess sys tempfile
-textwrap threading time types typing unicodedata warnings wave zipfile zlib
+__future__ argparse ast base64 bisect cProfile collections concurrent contextlib copy csv ctypes dataclasses decimal
+difflib errno fcntl fractions functools glob gzip hashlib heapq html importlib io itertools json math msvcrt
+multiprocessing numbers operator os pathlib platform pstats queue re shlex shutil signal stat statistics struct
+subprocess sys tempfile textwrap threading time types typing unicodedata warnings wave zipfile zlib
 """
 NETWORK = {"asyncio", "ftplib", "http", "imaplib", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 EXTRA = {  # optional packages, and modules that only these parts may import
@@ -202,7 +202,7 @@ def test_the_engine_is_small():
             tree, text = ast.parse(source(module)), source(module)
             documented = [tree, *functions(tree), *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
             lines += sum(bool(line.strip()) for line in text.splitlines()) - sum(map(docstring_lines, documented))
-    assert 1500 < lines < 3400  # models of whole numbers take 300 of them
+    assert 1500 < lines < 3500  # models of whole numbers take 400 of them
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)

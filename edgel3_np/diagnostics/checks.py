@@ -9,7 +9,7 @@ import numpy as np
 from .._files import read_file
 from ..audio.resample import resample
 from ..errors import EdgeL3Error
-from ..features.levels import TOP, level_spectrogram
+from ..features.levels import TOP, level_spectrogram, transform_errors
 from ..features.log_mel import TOP_DB, log_mel_spectrogram
 from ..model import build_model
 from ..network import whole
@@ -31,6 +31,7 @@ WHOLE_SECONDS = 0.02  # where each tap is computed with integers of Python
 RESAMPLED_TOLERANCE = 1e-9  # relative to the largest sample
 LEVEL_TOLERANCE = {"power": 1e-4, "magnitude": 0.1}  # of log-mel spectrograms, from -80 to 0; `magnitude` is in float32
 LEVEL_TOLERANCE["levels"] = 1e-6  # of levels, from 0 to 255, besides the half that rounding changes
+TRANSFORM_TOLERANCE = 0.5  # of the bound of a transform's error
 MAX_GOLDEN_BYTES = 1 << 16
 WINDOWS, WINDOWS_LARGE = 64, 8  # windows that are computed in batches; of a large network, whose windows take longer
 SPLITS = (1, 3, 7, 16, 64)  # sizes of batches
@@ -133,13 +134,26 @@ def _check_front_end(network):
         expected = reference.log_mel_spectrogram(sound, frontend, mel)
         if network.exact:
             found = level_spectrogram(sound[np.newaxis], frontend, network.bands)[0]
-            largest = float(np.abs(found - (expected + TOP_DB) * TOP / TOP_DB).max()) - 0.5
-            found = f"largest error {largest:.1e} of 255, allowed {LEVEL_TOLERANCE['levels']:.0e}, besides the rounding"
-            return Check("levels against a naive spectrogram", largest <= LEVEL_TOLERANCE["levels"], found)
+            largest, allowed = (
+                float(np.abs(found - (expected + TOP_DB) * TOP / TOP_DB).max()),
+                0.5 + LEVEL_TOLERANCE["levels"],
+            )
+            wrong = float(transform_errors(_frames(frontend.n_fft)).max())
+            found = f"rounded by {largest:.6f} at most, allowed {allowed:.6f}; "
+            found += f"error of the transform: {wrong:.2f} of its bound, allowed {TRANSFORM_TOLERANCE}"
+            ok = largest <= allowed and wrong <= TRANSFORM_TOLERANCE
+            return Check("levels against a naive spectrogram", ok, found)
         found = log_mel_spectrogram(sound[np.newaxis], frontend, network.bands)[0]
     largest, allowed = float(np.abs(found - expected).max()), LEVEL_TOLERANCE[frontend.spectrum]
     found = f"largest difference {largest:.1e} of 80, allowed {allowed:.0e}"
     return Check("log-mel spectrogram against a naive one", largest <= allowed, found)
+
+
+def _frames(n):
+    """Return frames of noise, of a tone at a bin and between two, of a constant and of a click: shape (5, n)."""
+    time, noise = np.arange(n), np.random.default_rng(0).standard_normal(n)
+    tones = (np.sin(2 * np.pi * k * time / n) for k in (n // 9, n / 7.3))
+    return np.stack([noise, *tones, np.ones(n), time == n // 2])
 
 
 def _check_everywhere(model):
@@ -243,7 +257,7 @@ def compare_with_float64(model, weights, path):
     return {
         "difference": _relative_difference(found, expected),
         "golden": None if golden is None else _relative_difference(found, golden),
-        "limit": TOLERANCE,
+        "limit": 0.0 if network.exact else TOLERANCE,
     }
 
 

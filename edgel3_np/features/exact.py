@@ -4,12 +4,16 @@ Everything here is integers of Python, so nothing is rounded but the constants b
 everywhere: cosines are square roots of whole numbers, powers of ten come from `decimal`, which rounds correctly.
 """
 
+from bisect import bisect_right
 from functools import lru_cache
 from math import isqrt, ldexp
+
+import numpy as np
 
 BITS = 128  # of the constants, behind the point
 GUARD = 64  # more while cosines are computed
 WEIGHT_BITS = 149  # float32 has no number with more bits behind the point
+FRAMES = 128  # whose powers are kept: 60 kB each
 
 
 def exact_levels(window, frontend, bands, unsure, loudest):
@@ -39,13 +43,67 @@ def exact_levels(window, frontend, bands, unsure, loudest):
     >>> exact_levels(click, SEA, mel_bands(mel_filterbank(SEA)), [(25, 0), (27, 10), (0, 3)], [(25, 0)])
     [255, 226, 0]
     """
-    samples, bits = whole_samples(window)
-    powers = {(int(f), int(m)): band_power(samples, frontend, bands, f, m) for f, m in [*unsure, *loudest]}
-    unit = 2 * (bits + 2 * BITS + 1) + WEIGHT_BITS  # a power stands for itself over 2**unit
+    frames = {int(frame) for frame, _ in [*unsure, *loudest]}
+    spectra = {frame: power_spectrum(_frame_of(window, frontend, frame)) for frame in frames}
+    most = max(bits for _, bits in spectra.values())
+
+    def power(frame, mel):
+        """Return the power of a band, or the floor if that is more; it stands for itself over 2**unit."""
+        spectrum, bits = spectra[int(frame)]
+        return max(floor, band_power(spectrum, bands, int(mel)) << 2 * (most - bits))
+
+    unit = 2 * (most + BITS + 1) + WEIGHT_BITS
     floor = -(-(1 << unit) // 10**20)  # AMIN**2
-    top = max(floor, *(powers[int(f), int(m)] for f, m in loudest))
-    found = [max(floor, powers[int(f), int(m)]) << BITS for f, m in unsure]
-    return [sum(power >= threshold * top for threshold in thresholds()) for power in found]
+    top = max(power(*place) for place in loudest)
+    return [bisect_right(thresholds(), (power(*place) << BITS) // top) for place in unsure]
+
+
+def _frame_of(window, frontend, frame):
+    """Return the samples of a frame, with zeros outside of its window, as bytes."""
+    start = frame * frontend.hop_length - frontend.pad_left
+    samples = np.zeros(frontend.n_fft)
+    inside = window[max(0, start) : max(0, start + frontend.n_fft)]
+    samples[max(0, -start) : max(0, -start) + len(inside)] = inside
+    return samples.tobytes()
+
+
+@lru_cache(maxsize=FRAMES)
+def power_spectrum(frame):
+    """Return the powers of the bins of a frame, as whole numbers, and the bits of its samples behind the point.
+
+    A power stands for itself over `2**(2 * (bits + BITS + 1))`. Frames are kept, because windows share them.
+
+    Parameters
+    ----------
+    frame : bytes
+        Samples, float64; their number is a power of two, 8 or more.
+    """
+    spectrum, bits = windowed_transform(np.frombuffer(frame))
+    return [real * real + imaginary * imaginary for real, imaginary in spectrum[: len(spectrum) // 2 + 1]], bits
+
+
+def windowed_transform(frame):
+    """Return the transform of a frame under a Hann window, as whole numbers over 2**(bits + BITS + 1); and the bits."""
+    samples, bits = whole_samples(frame)
+    cosine = cosines(len(samples))
+    return transform([(sample * ((1 << BITS) - factor), 0) for sample, factor in zip(samples, cosine)], cosine), bits
+
+
+def transform(values, cosine):
+    """Return the Fourier transform of complex whole numbers: pairs (real, imaginary), as many as a power of two.
+
+    Products with cosines are rounded down, to whole numbers.
+    """
+    if len(values) == 1:
+        return values
+    step, quarter, sums, differences = len(cosine) // len(values), len(cosine) // 4, [], []
+    halves = zip(transform(values[::2], cosine), transform(values[1::2], cosine))
+    for k, ((real, imaginary), (x, y)) in enumerate(halves):
+        cos, sin = cosine[k * step], cosine[k * step - quarter]
+        x, y = (x * cos + y * sin) >> BITS, (y * cos - x * sin) >> BITS
+        sums.append((real + x, imaginary + y))
+        differences.append((real - x, imaginary - y))
+    return sums + differences
 
 
 def whole_samples(window):
@@ -55,21 +113,11 @@ def whole_samples(window):
     return [numerator << bits - denominator.bit_length() + 1 for numerator, denominator in ratios], bits
 
 
-def band_power(samples, frontend, bands, frame, mel):
-    """Return the power of a mel band in a frame, as a whole number."""
-    n, cosine = frontend.n_fft, cosines(frontend.n_fft)
-    start = int(frame) * frontend.hop_length - frontend.pad_left
-    inside = range(max(0, -start), min(n, len(samples) - start))
-    windowed = [(time, samples[start + time] * ((1 << BITS) - cosine[time])) for time in inside]  # Hann, doubled
-    windowed = [(time, sample) for time, sample in windowed if sample]
-    band, total = next(band for band in bands if band.mels.start <= mel < band.mels.stop), 0
-    for row, weight in enumerate(band.weights[:, int(mel) - band.mels.start]):
-        if weight:
-            k = band.bins.start + row
-            real = sum(sample * cosine[k * time % n] for time, sample in windowed)
-            imaginary = sum(sample * cosine[(k * time - n // 4) % n] for time, sample in windowed)
-            total += int(ldexp(weight, WEIGHT_BITS)) * (real * real + imaginary * imaginary)
-    return total
+def band_power(spectrum, bands, mel):
+    """Return the power of a mel band, as a whole number, from the powers of the bins."""
+    band = next(band for band in bands if band.mels.start <= mel < band.mels.stop)
+    weights = band.weights[:, mel - band.mels.start]
+    return sum(int(ldexp(weight, WEIGHT_BITS)) * power for weight, power in zip(weights, spectrum[band.bins]) if weight)
 
 
 @lru_cache(maxsize=2)

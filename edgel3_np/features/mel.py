@@ -47,7 +47,10 @@ def mel_frequencies(frontend):
     sr, n_fft, _, n_mels, mel_scale = frontend[:5]
     if mel_scale == "linear":
         return np.arange(-1.0, n_mels + 1) * sr / n_fft
-    return _mel_to_hz(np.linspace(0.0, _hz_to_mel(sr / 2, mel_scale), n_mels + 2), mel_scale)
+    corners = _mel_to_hz(np.linspace(0.0, _hz_to_mel(sr / 2, mel_scale), n_mels + 2), mel_scale)
+    if mel_scale == "htk":  # the models with Slaney's scale have the rounding of their library there
+        corners[-1] = sr / 2  # where a bin lies, whose weight is 0
+    return corners
 
 
 def _hz_to_mel(hertz, mel_scale):
