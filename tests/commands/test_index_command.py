@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from collection_files import DIM, save
 
-from edgel3_np.collections import indexing
+from edgel3_np.collections import matrices
 from edgel3_np.collections.index import FOLDER, open_index
 from edgel3_np.commands.main import main
 
@@ -64,7 +64,7 @@ def test_what_is_wrong(tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(indexing, "_append_file", interrupt)
+    monkeypatch.setattr(matrices, "_append_file", interrupt)
     assert main(["index", str(tmp_path / "c")]) == 130
     assert "interrupted; what was read until then is in the index" in capsys.readouterr().err
     assert (tmp_path / "c" / FOLDER).is_dir()
