@@ -177,7 +177,16 @@ def test_sigterm_interrupts_a_job_only_while_it_runs(monkeypatch):
         signal.signal(signal.SIGTERM, before)
 
 
-def test_an_interrupt_while_a_job_is_submitted_comes_after_it():
+@pytest.fixture
+def handler():
+    """Let this process handle interrupts as Python does, even where the shell has told it to ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@posix
+def test_an_interrupt_while_a_job_is_submitted_comes_after_it(handler):
     """A process may be started then, and what runs after a fork loses interrupts."""
     log = []
 
@@ -188,30 +197,28 @@ def test_an_interrupt_while_a_job_is_submitted_comes_after_it():
             log.append("submitted")
             return super().submit(*given)
 
-    before = signal.getsignal(signal.SIGINT)
     with Slow(1) as pool, pytest.raises(KeyboardInterrupt):
         list(run_jobs([1, 2], pool, 1, str))
-    assert log == ["submitted"] and signal.getsignal(signal.SIGINT) is before
+    assert log == ["submitted"] and signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_handler_of_interrupts_of_the_user_is_called_and_kept():
+@posix
+def test_a_handler_of_interrupts_of_the_user_is_called_and_kept(handler):
     found = []
 
-    def handler(number, frame):
+    def note(number, frame):
         found.append(number)
 
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        with hold_interrupts():
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.01)
-            assert found == []
-        assert found == [signal.SIGINT] and signal.getsignal(signal.SIGINT) is handler
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with hold_interrupts():
-            os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, note)
+    with hold_interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        assert found == []
+    assert found == [signal.SIGINT] and signal.getsignal(signal.SIGINT) is note
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with hold_interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_other_threads_leave_handlers_alone():
