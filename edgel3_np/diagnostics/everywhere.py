@@ -22,7 +22,7 @@ def noise(n):
     Examples
     --------
     >>> noise(4)
-    array([-32768, -24065,   1475, -28106], dtype=int16)
+    array([-32768,  10949, -10869,  19258], dtype=int16)
     """
     x = np.arange(n, dtype=np.uint64)
     for factor in (0x7FEB352D, 0x846CA68B):
