@@ -164,9 +164,14 @@ def lose_in_a_lock(job):
 
 
 def lose_in_an_archive(job):
-    with zipfile.ZipFile(io.BytesIO(), "w") as archive:
-        member = archive.open("a", "w")  # while it is kept, the archive refuses to be closed
-        raise KeyboardInterrupt(member)
+    archive = zipfile.ZipFile(io.BytesIO(), "w")  # noqa: SIM115 closed below
+    member = archive.open("a", "w")  # the archive refuses to be closed before it
+    try:
+        with archive:
+            raise KeyboardInterrupt
+    finally:
+        member.close()
+        archive.close()
 
 
 def lose_in_both(job):
