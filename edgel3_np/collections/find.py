@@ -11,6 +11,8 @@ from .._foreign import is_foreign_audio
 from ..audio.kinds import HEAD, kind_at
 from ..errors import EdgeL3Error
 
+LATEST = (1 << 63) - 1  # nanoseconds
+
 
 def _endings(names):
     return frozenset(f".{name}" for name in names.split())
@@ -255,3 +257,8 @@ def stat_file(path):
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EdgeL3Error(f"{path}: cannot be read: {reason}", kind="unreadable") from error
+
+
+def clamped(stamp):
+    """Return a modification time in nanoseconds as int64 holds it: the nearest one, beyond the years 1677 and 2262."""
+    return max(-LATEST - 1, min(stamp, LATEST))

@@ -21,6 +21,7 @@ from .._files import open_regular, read_file
 from ..errors import EdgeL3Error
 from ..network.threads import one_blas_thread
 from ..weights.npz import Archive
+from .find import clamped
 from .gather import EmbeddingSpace
 
 FOLDER = ".edgel3_np-index"  # in the folder of the collection; searches for files of embeddings pass it over
@@ -33,7 +34,6 @@ MAX_TABLE_BYTES = 1 << 30  # some million files of embeddings; nothing is larger
 BLOCK = 1 << 18  # numbers of the matrix that a thread reads at a time: they stay in its cache
 THREADS = 2  # reading memory is what takes time, and two threads saturate it on small machines
 COLUMNS = ("sizes", "times", "firsts", "counts", "slots", "recordings")
-LATEST = (1 << 63) - 1  # nanoseconds
 ATTEMPTS = 3  # to open files that another process may be replacing
 
 
@@ -220,11 +220,6 @@ def directory_time(path):
         return clamped(os.stat(path).st_mtime_ns)
     except OSError:
         return -2
-
-
-def clamped(stamp):
-    """Return a modification time in nanoseconds as a column of int64 holds it: until the year 2262."""
-    return max(-LATEST, min(stamp, LATEST))
 
 
 def bounds(index, unit, moments):

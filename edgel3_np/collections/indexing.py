@@ -15,8 +15,9 @@ import numpy as np
 from .._version import __version__
 from ..errors import EdgeL3Error, warn
 from .atomic import atomic
+from .find import clamped
 from .gather import find_results, nothing_found
-from .index import COLUMNS, FOLDER, FORMAT, OWNED, TABLE, clamped, directory_time, open_index
+from .index import COLUMNS, FOLDER, FORMAT, OWNED, TABLE, directory_time, open_index
 from .inverted import import_faiss, update_lists
 from .locks import lock
 from .matrices import Entry, append, copied

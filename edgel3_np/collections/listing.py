@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import EdgeL3Error
+from .find import clamped
 from .gather import find_results
-from .index import Index, clamped, is_fresh, open_index
+from .index import Index, is_fresh, open_index
 from .sources import Place
 
 

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import EdgeL3Error
-from .find import stat_file
+from .find import clamped, stat_file
 from .gather import check_space, embedding_space
-from .index import clamped
 from .sources import is_part, read_results
 
 COPY = 1 << 20  # numbers copied at a time

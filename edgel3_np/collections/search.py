@@ -123,7 +123,7 @@ def similar(
 
 
 def _search(listings, wanted, top, moments, report, limits_of):
-    """Return the best hits, and how many files were searched: all that are in an index, and all that could be read."""
+    """Return the best hits, and how many recordings of indexes, and other files, were searched."""
     best: list[Hit] = []
     searched, damaged = 0, set()
 

@@ -152,13 +152,14 @@ def transform_errors(frames):
         Of the bin that is wrong most, computed with integers. Below 1, the levels are those of every machine.
     """
     n_fft, errors = frames.shape[1], []
-    found = _transform(frames * _hann(n_fft), np.empty((len(frames), 2 + n_fft)))
-    for frame, row in zip(frames, found):
+    windowed = frames * _hann(n_fft)
+    norms = np.linalg.norm(windowed, axis=1)
+    for frame, row, norm in zip(frames, _transform(windowed, np.empty((len(frames), 2 + n_fft))), norms):
         spectrum, bits = windowed_transform(frame)
         unit = 1 << (bits + BITS + 1)
         exact = [number / unit for pair in spectrum[: n_fft // 2 + 1] for number in pair]
         wrong = np.hypot(*np.abs(row - exact).reshape(-1, 2).T).max()
-        errors.append(wrong / (_transform_error(n_fft) * np.linalg.norm(frame * _hann(n_fft))))
+        errors.append(wrong / (_transform_error(n_fft) * norm))
     return np.array(errors)
 
 

@@ -6,8 +6,9 @@ import os
 from typing import NamedTuple
 
 from ...errors import EdgeL3Error
+from ..find import clamped
 from ..jobs import Report, state_of
-from .part import NAME, Entries, clamped, open_part
+from .part import NAME, Entries, open_part
 
 
 class _Part(NamedTuple):

@@ -35,7 +35,6 @@ MAX_RECORDINGS = 1 << 17
 MAX_NAMES_BYTES = 1 << 23  # of the names of recordings, with a byte 0 behind each
 MAX_SAID_BYTES = 1 << 20  # of the JSON of roots and notes: the objects in it may take 24 times as much memory
 MAX_PACKED_BYTES = 20 << 20  # of all that is said of recordings, as base64
-MAX_INT = 2**63 - 1
 MAX_DIM = 1 << 16
 COLUMNS = ("root", "bytes", "mtime_ns", "windows", "note")
 
@@ -48,7 +47,7 @@ class Entry(NamedTuple):
     name, root : str
         As in `Job.name` and `Job.source`.
     bytes, mtime_ns : int
-        Its size and modification time, as `clamped`, when it was embedded.
+        Its size and modification time, as `find.clamped`, when it was embedded.
     windows : int
         Its rows.
     remarks : tuple of str
@@ -88,11 +87,6 @@ class Held(NamedTuple):
     entry: Entry
     time: np.ndarray
     embedding: np.ndarray
-
-
-def clamped(mtime_ns):
-    """Return a modification time as an `Entry` has it: one that int64 does not hold is the nearest that it holds."""
-    return max(-MAX_INT - 1, min(mtime_ns, MAX_INT))
 
 
 def pack_entries(entries):

@@ -11,10 +11,10 @@ import numpy as np
 
 from ...errors import EdgeL3Error
 from ...pipeline import SignalStats, framing_for
-from ..find import make_directories
+from ..find import clamped, make_directories
 from ..jobs import Job, Report, checked_batches, guarded, load_model_of, state_of
 from ..results import open_result, save_embedding
-from .part import MAX_GROUPS, Entry, Held, clamped
+from .part import MAX_GROUPS, Entry, Held
 
 SMALL_BYTES = 1 << 20  # of embeddings that a worker returns; more of them wait in a file
 

@@ -39,15 +39,19 @@ class Room:
 
     def fits(self, entry):
         """Tell whether there is room for one more recording."""
-        more = sum(len(json.dumps(text)) + 2 for text in _texts_of(entry) - self._texts)
         taken = map(sum, zip(self._taken, _needs(entry)))
-        return self._said + more <= MAX_SAID_BYTES and all(count <= most for count, most in zip(taken, self._most))
+        room = all(count <= most for count, most in zip(taken, self._most))
+        return room and self._said + self._new_said(entry) <= MAX_SAID_BYTES
 
     def add(self, entry):
         """Take the room of a recording."""
-        self._said += sum(len(json.dumps(text)) + 2 for text in _texts_of(entry) - self._texts)
+        self._said += self._new_said(entry)
         self._texts |= _texts_of(entry)
         self._taken = [*map(sum, zip(self._taken, _needs(entry)))]
+
+    def _new_said(self, entry):
+        """Return the bytes of JSON of the texts that no other recording has."""
+        return sum(len(json.dumps(text)) + 2 for text in _texts_of(entry) - self._texts)
 
     def remove(self, entry):
         """Give back the room of a recording, except that of texts, which others may share."""
