@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import EdgeL3Error, warn
 from .features.frontend import FrontEnd
-from .network.plan import Network, plan_network
+from .network.columns import ColumnNetwork, plan_columns
+from .network.plan import Network, check_dim, plan_network
 from .pipeline import Embedding, embed_audio
+from .weights.columns import ColumnWeights
 from .weights.format import load_weights
 from .weights.locate import find_model
 from .weights.registry import DEFAULT, check_bundled
@@ -32,7 +34,7 @@ class Model:
     Parameters
     ----------
     name : str
-    network : Network
+    network : Network or ColumnNetwork
     sha256 : str
         Hash of the weight file.
     provenance : Mapping
@@ -46,7 +48,7 @@ class Model:
     """
 
     name: str
-    network: Network = field(repr=False)
+    network: Network | ColumnNetwork = field(repr=False)
     sha256: str
     provenance: Mapping[str, Any] = field(repr=False)
 
@@ -115,7 +117,7 @@ def embed(
     dim : int, optional
         Length of an embedding, for models that have several; see `load_model`.
     hop_size : number > 0
-        Seconds between windows.
+        Seconds between windows; of a network for streams a multiple of 0.1.
     center : bool
         Centre window i on the time `i * hop_size`, with half a second of zeros before the audio. Otherwise it starts
         there.
@@ -192,7 +194,9 @@ def load_model(model: str | os.PathLike[str] = DEFAULT, dim: int | None = None) 
 
 def build_model(weights, dim=None):
     """Turn `Weights` into a `Model`; `dim` is that of `load_model`."""
-    return Model(weights.name, plan_network(weights, dim), weights.sha256, MappingProxyType(weights.provenance))
+    check_dim(weights, dim)
+    network = plan_columns(weights) if isinstance(weights, ColumnWeights) else plan_network(weights, dim)
+    return Model(weights.name, network, weights.sha256, MappingProxyType(weights.provenance))
 
 
 @lru_cache(maxsize=1)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ._checks import check_bool, check_seconds
-from .audio.framing import Framing, hop_length, windows
+from .audio.framing import Framing, hop_length, whole_columns, windows
 from .audio.reading import open_audio
 from .audio.resample import resample
 from .errors import EdgeL3Error
 from .features.levels import level_spectrogram
 from .features.log_mel import log_mel_spectrogram
+from .network.columns import ColumnNetwork
 from .network.forward import forward, workspace
+from .network.running import embed_columns
 from .network.threads import check_threads, in_order, one_blas_thread, spread
 
 if TYPE_CHECKING:  # NumPy 1.19 has no such module
@@ -58,8 +60,10 @@ def framing_for(network, hop_size, center):
     """Check `hop_size` and `center`, and return the `Framing` for a network."""
     window, hop_size = network.frontend.sr, check_seconds("hop_size", hop_size)
     hop = hop_length(hop_size, window)
+    if isinstance(network, ColumnNetwork):
+        hop = whole_columns(hop_size, network.column, window)
     batch = max(1, min(network.batch, BATCH_SAMPLES // hop))
-    return Framing(window, hop, hop_size, window // 2 if check_bool("center", center) else 0, batch)
+    return Framing(window, hop, hop_size, window // 2 if check_bool("center", center) else 0, batch, *network.context)
 
 
 def embed_audio(network, audio, sr=None, *, hop_size=0.1, center=True, threads=None):
@@ -119,14 +123,20 @@ def embedding_batches(network, audio, sr, framing, threads, stats):
 
 
 def windows_of(network, blocks, sr, framing, stats):
-    """Cut a signal of any rate into windows: yields (b, window), or None for each pause in `blocks`."""
+    """Cut a signal of any rate into windows with their context: yields (b, n), or None for each pause in `blocks`."""
     target = network.frontend.sr
     mono = stats.watch(resample(stats.arrive(blocks) if sr > target else blocks, sr, target, network.exact))
-    return windows(mono, framing.window, framing.hop, framing.pad_left, framing.batch)
+    return windows(mono, framing.window, framing.hop, framing.pad_left, framing.batch, framing.before, framing.after)
 
 
-def embed_windows(network, batch, work, hop, apply=map):
-    """Embed windows that lie `hop` samples apart: (b, window) -> (b, dim)."""
+def embed_windows(network, batch, work, hop, apply=map, follows=False):
+    """Embed windows that lie `hop` samples apart, with their context: (b, before + window + after) -> (b, dim).
+
+    `follows` says that the windows come right behind the last ones that were computed with the same `work`. Then a
+    network for streams computes nothing again.
+    """
+    if isinstance(network, ColumnNetwork):
+        return check_finite(embed_columns(work, batch, hop, follows))
     features = spectrogram(network)(batch, network.frontend, network.bands, hop)  # (b, n_mels, n_frames)
     return check_finite(forward(work, features, apply))
 

@@ -11,7 +11,7 @@ import numpy as np
 from .audio.samples import check_samples, check_sr, scale_remark, to_mono, wide_peak
 from .errors import EdgeL3Error, warn
 from .model import Model, as_model
-from .network.forward import Workspace
+from .network.forward import new_workspace
 from .network.threads import one_blas_thread
 from .pipeline import Embedding, SignalStats, embed_windows, framing_for, windows_of
 
@@ -37,9 +37,14 @@ class Stream:
     sr : int > 0
         Sampling rate of the signal, Hz.
     hop_size : number > 0
-        Seconds between windows.
+        Seconds between windows; of a network for streams a multiple of 0.1.
     center : bool
         Centre window i on the time `i * hop_size`; otherwise it starts there.
+
+    Notes
+    -----
+    An embedding comes with the last sample of its window. Of a network for streams, such as pico-64-stream, it comes
+    0.354 s later, because that hears what follows; nothing is computed twice, however short the hop.
 
     Raises
     ------
@@ -72,7 +77,7 @@ class Stream:
         framing = framing_for(self._network, hop_size, center)
         self._framing = framing._replace(batch=min(framing.batch, self._network.microbatch))
         self._queue: deque[NDArray[Any]] = deque()
-        self._work, self._stats = Workspace(self._network, self._framing.batch), SignalStats()
+        self._work, self._stats = new_workspace(self._network, self._framing.batch), SignalStats()
         self._fed, self._given, self._ended, self._failed, self._channels, self._peak = 0, 0, False, False, None, 0
         self._batches = windows_of(self._network, self._arrivals(), self._sr, self._framing, self._stats)
 
@@ -195,7 +200,8 @@ class Stream:
             for batch in self._batches:
                 if batch is None:
                     break
-                parts.append(embed_windows(self._network, batch, self._work, self._framing.hop))  # (b, dim)
+                follows = self._given + len(parts) > 0
+                parts.append(embed_windows(self._network, batch, self._work, self._framing.hop, map, follows))
         return self._result(parts)
 
     def _result(self, parts):

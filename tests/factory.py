@@ -8,6 +8,7 @@ from edgel3_np._version import CONTRACT
 from edgel3_np.features.frontend import FrontEnd
 from edgel3_np.features.mel import mel_filterbank
 from edgel3_np.network import quads
+from edgel3_np.weights.columns import ColumnWeights, kernel_shapes
 from edgel3_np.weights.format import Weights
 from edgel3_np.weights.integers import TOP, input_range, quantise
 from edgel3_np.weights.registry import SEA
@@ -82,6 +83,23 @@ def whole_weights(
         channels = out
     kernels, biases, shifts = zip(*layers)
     return Weights("whole", frontend, final_activation, kernels, biases, (), None, PROVENANCE, zero=170, shifts=shifts)
+
+
+STREAM = (4, 4, 6, 8, 8, 10, 12, 9, 10, 7, 16)
+
+
+def column_weights(filters=STREAM, seed=0, frontend=SEA):
+    """Make the `ColumnWeights` of a random network for streams, whose activations use all levels."""
+    rng, kernels, factors, biases = np.random.default_rng(seed), [], [], []
+    for number, shape in enumerate(kernel_shapes(filters)):
+        kernel = rng.integers(-127, 128, shape, np.int8)
+        kernel[..., :2] = 127 if seed % 2 else kernel[..., :2]  # filters that are far from zero
+        spread = 74 * np.sqrt(np.prod(shape[:3])) * 10 ** rng.uniform(-0.2, 0.2, shape[3])
+        kernels.append(kernel)
+        factors.append((1 / spread).astype(np.float32))
+        biases.append(rng.uniform(0, 90, (10, shape[3]) if number == 8 else shape[3]).astype(np.float32))
+    silence = rng.uniform(0, 3, filters[-1]).astype(np.float32)
+    return ColumnWeights("columns", frontend, tuple(kernels), tuple(factors), tuple(biases), silence, PROVENANCE)
 
 
 def random_levels(frontend, n, seed=0):

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgel3_np.diagnostics.reference import log_mel_spectrogram, resample  # noqa: F401
 from edgel3_np.diagnostics.single_sums import whole_resample  # noqa: F401
+from edgel3_np.features.mel import mel_filterbank
 
 
 def frame(x, window, hop, pad_left):
@@ -89,3 +90,75 @@ def nearest(sums, shift):
         return sums << -shift
     whole, rest, half = sums >> shift, sums & ((1 << shift) - 1), 1 << (shift - 1)
     return whole + ((rest > half) | ((rest == half) & (whole & 1 == 1)))
+
+
+def stream_embeddings(mono, weights, hop=1, center=True):
+    """Run a network for streams on the windows of a signal, each by itself with what it sees of the stream: (t, dim).
+
+    `hop` is in columns. Frames are in float64, all else is int64 but for the one product and the one sum in float32.
+    """
+    frontend = weights.frontend
+    column, margin = frontend.sr // 10, (frontend.n_fft - frontend.hop_length) // 2
+    before, after = 12 * column + margin, 3 * column + margin
+    windows = frame(mono, frontend.sr, hop * column, frontend.sr // 2 if center else 0)
+    found = []
+    for number, window in enumerate(windows):
+        if not window.any():
+            found.append(weights.silence)
+            continue
+        start = number * hop * column - (frontend.sr // 2 if center else 0) - before
+        signal = np.zeros(before + frontend.sr + after)
+        known = np.arange(max(0, start), min(len(mono), start + len(signal)))
+        signal[known - start] = mono[known]
+        found.append(stream_window(signal, weights))
+    return np.array(found)
+
+
+def stream_levels(signal, frontend):
+    """Return levels of frames, (columns - 9, 5, n_mels), and the loudest power of each ten columns."""
+    n_fft, step = frontend.n_fft, frontend.hop_length
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    starts = range(0, len(signal) - n_fft + 1, step)
+    power = np.array([np.abs(np.fft.rfft(signal[start : start + n_fft] * hann)) ** 2 for start in starts])
+    power = (power @ mel_filterbank(frontend).astype(np.float64)).reshape(-1, 5, frontend.n_mels)
+    top = np.array([power[number : number + 10].max() for number in range(len(power) - 9)])
+    power = power[9:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        levels = np.rint(255 + 15.9375 * np.log10(power / top[:, np.newaxis, np.newaxis]))
+    return np.where(power > 0, np.clip(levels, 0, 255), 0).astype(np.int64), top
+
+
+def level_distance(upper, lower):
+    """Return how far powers lie above others in steps of 80 / 255 units: 0 to 255; 0 for silence."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = np.rint(15.9375 * np.log10(upper / lower))
+    return np.where(upper > 0, np.clip(result, 0, 255), 0).astype(np.int64)
+
+
+def stream_window(signal, weights):
+    """Return the embedding of a window from the samples under its 25 columns: (dim,), float32."""
+    levels, top = stream_levels(signal, weights.frontend)  # of 16 columns
+    own, top = top[12], top[3:13]
+    rows = np.stack([level_distance(top, own), level_distance(own, top)], axis=-1)
+    x = levels.reshape(80, -1).T[:, :, np.newaxis]  # (mels, frames, 1)
+    for number, (kernel, factor, bias) in enumerate(zip(weights.kernels, weights.factors, weights.biases), 1):
+        if number == 9:
+            x = np.concatenate([x.max(axis=0), rows], axis=1)[np.newaxis]
+        height, width, _, filters = kernel.shape
+        zeros = (0, 0) if number <= 8 else (1, 1)  # in time: what lies beyond the 16 columns is not there
+        padded = np.pad(x, ((height // 2, height // 2), zeros, (0, 0)))
+        tall, wide = padded.shape[0] - height + 1, padded.shape[1] - width + 1
+        y = np.zeros((tall, wide, filters), np.int64)
+        for i in range(height):
+            for j in range(width):
+                y += np.tensordot(padded[i : i + tall, j : j + wide], kernel[i, j].astype(np.int64), 1)
+        y = y.astype(np.float32) * factor
+        y = y + bias
+        last = np.maximum(y, 0).max(axis=(0, 1))
+        x = np.clip(np.rint(y), 0, 255).astype(np.int64)
+        if number == 4:
+            x = x[:, 1:-1]  # 72 frames are left; the first and the last belong to no whole column
+            x = x.reshape(len(x), -1, 5, filters).max(axis=2)
+        if number in (2, 4, 6):
+            x = x.reshape(len(x) // 2, 2, -1, filters).max(axis=1)
+    return last

@@ -202,7 +202,7 @@ def test_the_engine_is_small():
             tree, text = ast.parse(source(module)), source(module)
             documented = [tree, *functions(tree), *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
             lines += sum(bool(line.strip()) for line in text.splitlines()) - sum(map(docstring_lines, documented))
-    assert 1500 < lines < 3500  # models of whole numbers take 400 of them
+    assert 1500 < lines < 4000  # models of whole numbers take 400 of them, and networks for streams 420
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)

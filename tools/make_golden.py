@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compute the golden embeddings of the bundled model with the slow oracles of the tests.
+"""Compute the golden embeddings of the bundled models with the slow oracles of the tests.
 
     python tools/make_golden.py
 
-Run it after `weights/pico-64.npz` has changed. It writes `tests/golden/pico-64.npz`, for the demo recording, and
-`weights/pico-64.golden.npy`, for a second of generated sound: `edgel3-np verify` and `bench` compare with it.
+Run it after `weights/pico-64.npz` or `weights/pico-64-stream.npz` has changed. It writes `tests/golden/<name>.npz`, for
+the demo recording, and `weights/<name>.golden.npy`, for a second of generated sound: `edgel3-np verify` and `bench`
+compare with it.
 """
 
 import sys
@@ -34,22 +35,27 @@ def oracle_embedding(mono, weights, hop_size, center):
     return np.array(embedding)
 
 
+def stream_embedding(mono, weights, hop_size, center):
+    """Do the same for a network for streams."""
+    return oracles.stream_embeddings(mono, weights, round(10 * hop_size), center)
+
+
 def main():
     """Write the golden files."""
-    weights = load_weights(ROOT / "weights" / "pico-64.npz")
-    sr = weights.frontend.sr
-    sound = oracle_embedding(synthesise(sr, 1.0), weights, 1.0, center=False)
-    np.save(ROOT / "weights" / "pico-64.golden.npy", sound[0].astype(np.float32))
-    samples, street_sr = soundfile.read(ROOT / "docs" / "demo" / "street.flac", always_2d=True)
-    mono = oracles.whole_resample(samples.mean(axis=1), street_sr, sr)
-    arrays = {"sha256": np.array(weights.sha256)}
-    for hop_size, center in ((0.5, True), (1.1, False)):
-        found = oracle_embedding(mono, weights, hop_size, center)
-        arrays[f"center={int(center)}|hop={hop_size}"] = found.astype(np.float32)
-    path = ROOT / "tests" / "golden" / "pico-64.npz"
-    path.parent.mkdir(exist_ok=True)
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {path.stat().st_size} bytes, for weights {weights.sha256}", file=sys.stderr)
+    for name, embed in (("pico-64", oracle_embedding), ("pico-64-stream", stream_embedding)):
+        weights = load_weights(ROOT / "weights" / f"{name}.npz")
+        sr = weights.frontend.sr
+        sound = embed(synthesise(sr, 1.0), weights, 1.0, center=False)
+        np.save(ROOT / "weights" / f"{name}.golden.npy", sound[0].astype(np.float32))
+        samples, street_sr = soundfile.read(ROOT / "docs" / "demo" / "street.flac", always_2d=True)
+        mono = oracles.whole_resample(samples.mean(axis=1), street_sr, sr)
+        arrays = {"sha256": np.array(weights.sha256)}
+        for hop_size, center in ((0.5, True), (1.1, False)):
+            arrays[f"center={int(center)}|hop={hop_size}"] = embed(mono, weights, hop_size, center).astype(np.float32)
+        path = ROOT / "tests" / "golden" / f"{name}.npz"
+        path.parent.mkdir(exist_ok=True)
+        np.savez_compressed(path, **arrays)
+        print(f"{path}: {path.stat().st_size} bytes, for weights {weights.sha256}", file=sys.stderr)
 
 
 if __name__ == "__main__":

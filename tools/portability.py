@@ -130,7 +130,7 @@ def enter(root, command, environment, log):
 def examine(folder, name, tests):
     """Run `verify` and the tests on a platform; return whether both passed, and their last lines.
 
-    `verify` compares the bytes of pico-64 with those of every machine, step by step.
+    `verify` compares the bytes of the bundled models with those of every machine, step by step.
     """
     platform, root = PLATFORMS[name], folder / PLATFORMS[name].architecture
     environment = {"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"}
@@ -149,8 +149,9 @@ def examine(folder, name, tests):
         re.findall(r"^\d+ .* in [\d.]+s.*", text, re.MULTILINE),
     )
     tests = counted[-1] if counted else f"exit code {codes[1]}"
-    same = re.search(r"(ok|failed) +pico-64: (the same bytes as everywhere): (.*)", text)
-    found = "not compared" if not same else same[2] if same[1] == "ok" else f"OTHER BYTES: {same[3]}"
+    same = re.findall(r"(ok|failed) +(\S+): (the same bytes as everywhere): (.*)", text)
+    compared = (f"{name}: {what if state == 'ok' else f'OTHER BYTES: {why}'}" for state, name, what, why in same)
+    found = ", ".join(compared) or "not compared"
     verified = f"verify: {checks} checks passed, exit code {codes[0]}"
     return not any(codes), f"{found}; {verified}; tests: {tests}"
 

@@ -21,6 +21,8 @@ class Framing(NamedTuple):
     hop_size: float  # the distance in seconds, as the caller gives it
     pad_left: int  # zeros before the signal
     batch: int  # windows that are computed at a time
+    before: int = 0  # samples before a window that its embedding depends on besides
+    after: int = 0  # those behind it
 
     def timestamps(self, count, first=0):
         """Return the times of `count` windows in seconds: shape (count,); see `timestamps` below."""
@@ -30,11 +32,25 @@ class Framing(NamedTuple):
 class Span(NamedTuple):
     """A part of a signal that arrives in blocks."""
 
-    samples: np.ndarray  # (stop - start,), float64; zero where there is no signal, or none yet
+    buffer: np.ndarray  # (m,), float64; what has arrived of the signal, from before the span on
+    offset: int  # number of the first sample in there
+    start: int  # number of the first sample of the span
+    length: int  # samples of the span
     number: int  # 0, 1, 2, ...
     end: int  # samples of the signal that have arrived
     ended: bool  # the signal is over
     paused: bool  # no more samples for now: the span is incomplete and is yielded again later
+
+    def samples(self, count=None):
+        """Return the first `count` samples, or all: float64, zero where there is no signal, or none yet; read only."""
+        start, stop = self.start, self.start + (self.length if count is None else count)
+        low, high = max(start, self.offset), min(stop, self.end)
+        if (low, high) == (start, stop):
+            return self.buffer[low - self.offset : high - self.offset]
+        samples = np.zeros(stop - start)
+        if low < high:
+            samples[low - start : high - start] = self.buffer[low - self.offset : high - self.offset]
+        return samples
 
 
 def spans(blocks, bounds):
@@ -75,11 +91,7 @@ def spans(blocks, bounds):
                 parts.append(block[skip:])
                 end += len(block)
         buffer = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        samples = np.zeros(stop - start)
-        low, high = max(start, offset), min(stop, end)
-        if low < high:
-            samples[low - start : high - start] = buffer[low - offset : high - offset]
-        yield Span(samples, number, end, ended, paused)
+        yield Span(buffer, offset, start, stop - start, number, end, ended, paused)
         number += not paused
 
 
@@ -109,6 +121,30 @@ def hop_length(hop_size, sr):
     return hop
 
 
+def whole_columns(hop_size, column, sr):
+    """Return the hop between windows in samples, where it must be a multiple of `column` samples.
+
+    Raises
+    ------
+    EdgeL3Error
+        It is not.
+
+    Examples
+    --------
+    >>> whole_columns(0.3, 800, 8000)
+    2400
+    """
+    columns = hop_size * sr / column
+    if not columns > 0.5 or abs(columns - round(columns)) > 1e-6:
+        below = [int(columns)] if columns > 1 else []
+        near = " and ".join(f"{number * column / sr:g}" for number in (*below, int(columns) + 1))
+        raise EdgeL3Error(
+            f"hop_size: expected a multiple of {column / sr:g} s for a network for streams (the next: {near}), found "
+            f"{hop_size!r}"
+        )
+    return round(columns) * column
+
+
 def count_windows(n_samples, window, hop, pad_left):
     """Return the number of windows of a signal of `n_samples` with `pad_left` zeros before it.
 
@@ -117,7 +153,7 @@ def count_windows(n_samples, window, hop, pad_left):
     return 1 + max(0, -(-(n_samples + pad_left - window) // hop))
 
 
-def windows(blocks, window, hop, pad_left, batch):
+def windows(blocks, window, hop, pad_left, batch, before=0, after=0):
     """Cut a signal into overlapping windows, `batch` at a time.
 
     Parameters
@@ -130,33 +166,38 @@ def windows(blocks, window, hop, pad_left, batch):
         Zeros put before the signal (half a second where windows are centred on their times).
     batch : int > 0
         Windows in a batch; the last one may have fewer.
+    before, after : int >= 0
+        Samples around a window that come with it.
 
     Yields
     ------
-    batch : np.ndarray [shape=(b, window), float64]
+    batch : np.ndarray [shape=(b, before + window + after), float64]
         A read-only view; zeros stand where windows pass an end of the signal. There is always one window. A None of
         `blocks` is passed on as None, after all windows that are complete by then.
     """
-    done = 0
-    extent = (batch - 1) * hop + window  # samples under one batch
+    done, whole = 0, before + window + after
+    extent = (batch - 1) * hop + whole  # samples under one batch
 
     def bounds(number):
-        start = number * batch * hop - pad_left
+        start = number * batch * hop - pad_left - before
         return start, start + extent
 
-    for samples, number, end, ended, paused in spans(blocks, bounds):
-        first = number * batch
-        complete = count_windows(end, window, hop, pad_left) if ended else max(0, (end + pad_left - window) // hop + 1)
+    for span in spans(blocks, bounds):
+        first, end, ended = span.number * batch, span.end, span.ended
+        reached = (end + pad_left - window - after) // hop + 1
+        complete = count_windows(end, window, hop, pad_left) if ended else max(0, reached)
         ready = min(complete, first + batch)
         if done < ready:
+            count = ready - first
+            samples = span.samples((count - 1) * hop + whole)
             step = samples.strides[0]
             strides = (hop * step if batch > 1 else 0, step)  # of a hop of hours, not every system holds the stride
-            view = np.lib.stride_tricks.as_strided(samples, (batch, window), strides, writeable=False)
-            yield view[done - first : ready - first]
+            view = np.lib.stride_tricks.as_strided(samples, (count, whole), strides, writeable=False)
+            yield view[done - first :]
             done = ready
         if ended and done >= complete:
             return
-        if paused:
+        if span.paused:
             yield None
 
 

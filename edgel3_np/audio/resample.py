@@ -92,7 +92,8 @@ def resample(blocks, sr, target_sr, exact=False):
     compute, size = _exact if exact else _direct if poly.bank is None else _filter_bank, poly.outputs
     ratio = float(target_sr) / sr
     time, current, done = np.zeros(1), -1, 0
-    for x, number, end, ended, paused in spans(blocks, lambda number: _inputs_of(poly, number * size, size)):
+    for span in spans(blocks, lambda number: _inputs_of(poly, number * size, size)):
+        number, end, ended, paused = span[-4:]
         if number > current:  # resampy's running sum of time, to the bit: `size` values, and the next one
             time, current = np.cumsum(np.append(time[-1], np.full(size, 1.0 / ratio))), number
         first = number * size
@@ -100,7 +101,9 @@ def resample(blocks, sr, target_sr, exact=False):
         complete = total if ended else max(0, -(-(end - poly.right) * poly.p // poly.q))
         ready = min(complete, first + size)
         if done < ready:
-            yield compute(poly, x, first, time[:-1])[done - first : ready - first]
+            x, part = span.samples(), slice(done - first, ready - first)
+            few = exact and poly.bank is not None
+            yield _groups(poly, x, part) if few else compute(poly, x, first, time[:-1])[part]
             done = ready
         if ended and done >= complete:
             return
@@ -267,6 +270,15 @@ def _exact(poly, x, first, time):
         y, least = y.ravel(), unit * 2.0**-TAP_BITS
         total = y if total is None else np.where(y != 0, np.rint(total / least) * least, total) + y
     return total
+
+
+def _groups(poly, x, part):
+    """Return some of the outputs of a chunk, a slice, from the groups that hold them alone: no sum is rounded."""
+    each = poly.outputs // poly.groups
+    count = -(-(-(-part.stop // each) - part.start // each) // poly.strides) * poly.strides
+    first = min(part.start // each, poly.groups - count)
+    found = _exact(poly._replace(groups=count), x[first * poly.inputs :], 0, ())
+    return found[part.start - first * each : part.stop - first * each]
 
 
 def _limbs(x):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio.reading import open_audio
+from ..network.columns import ColumnNetwork
 from ..network.forward import forward, workspace
 from ..network.threads import check_threads, in_order, one_blas_thread
 from ..pipeline import check_finite, spectrogram, windows_of
@@ -114,11 +115,16 @@ class _Ready(NamedTuple):
 
 
 def _read(job):
-    """Return the `_Read` of a job; if its recording is long in spite of its size, the report of the job, done."""
+    """Return the `_Read` of a job, or the report of one that is done.
+
+    That is one whose recording is long in spite of its size, or whose network is for streams: it takes columns.
+    """
     started = start_job(job)
     if isinstance(started, Report):
         return started
     network, framing, stats = started.model.network, started.framing, started.stats
+    if isinstance(network, ColumnNetwork):
+        return embed_file(job)
     with one_blas_thread(), open_audio(job.input, None, stats.notice) as (sr, blocks):
         batches = islice(windows_of(network, blocks, sr, framing, stats), BATCHES + 1)
         parts = [spectrogram(network)(batch, network.frontend, network.bands, framing.hop) for batch in batches]

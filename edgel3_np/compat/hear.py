@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import model as engine
 from ..errors import EdgeL3Error
+from ..network.columns import ColumnNetwork
 from ..weights.registry import DEFAULT
 from .shared import embed_recording
 
@@ -91,7 +92,8 @@ def get_timestamp_embeddings(audio, model):
     embeddings : torch.Tensor [shape=(n_sounds, n_timestamps, dim), float32]
         On the device of `audio`.
     timestamps : torch.Tensor [shape=(n_sounds, n_timestamps), float32]
-        Milliseconds: 0, 50, 100 ..., the same for every sound.
+        Milliseconds: 0, 50, 100 ..., the same for every sound; of a network for streams, which takes columns of a
+        tenth of a second, 0, 100, 200 ...
 
     Raises
     ------
@@ -103,12 +105,14 @@ def get_timestamp_embeddings(audio, model):
     EdgeL3Warning
         A sound is all zeros; the message says which one.
     """
-    rows, seconds = [], None
+    rows, seconds, hop = [], None, HOP
+    if isinstance(model.wrapped.network, ColumnNetwork):
+        hop = model.wrapped.network.column / model.wrapped.sr
     for index, sound in enumerate(_sounds(audio)):
         n, sr = len(sound), model.sample_rate
         # The last window ends with the signal: half a second of zeros allows windows centred on its last moments
         padded = np.pad(sound, (0, max(sr // 2, sr - n)))
-        embedding, timestamps = _embed_sound(model, padded, HOP, index)
+        embedding, timestamps = _embed_sound(model, padded, hop, index)
         inside = timestamps <= n / sr + 1e-9
         rows.append(embedding[inside])
         seconds = timestamps[inside]

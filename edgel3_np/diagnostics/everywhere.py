@@ -1,4 +1,4 @@
-"""The bytes of pico-64 on every machine: generated sounds, and the hashes of what each step makes of them.
+"""The bytes of the bundled models on every machine: generated sounds, and the hashes of what each step makes of them.
 
 The sounds come from integer arithmetic, so they are the same everywhere as well.
 """
@@ -7,10 +7,12 @@ import hashlib
 
 import numpy as np
 
-from ..audio.framing import windows
+from ..audio.framing import count_windows, windows
 from ..audio.resample import resample
 from ..audio.samples import to_mono
+from ..features.columns import NOTHING, hear
 from ..features.levels import level_spectrogram
+from ..network.columns import ColumnNetwork
 from ..pipeline import embed_audio, framing_for
 
 HOP = 0.5  # seconds between windows
@@ -58,7 +60,7 @@ SOUNDS = {  # name: rate in Hz, function, seconds
     "a click": (44100, click, 2),
 }
 STEPS = ("samples", "samples at the model's rate", "levels", "embeddings")
-EXPECTED = {  # of the pico-64 of this version
+_WINDOWS = {  # of the pico-64 of this version
     "noise at 8000 Hz": (
         "2f4648dc700e77d0cf25dadcdcbe10330eab6f8affd4ce52fee0a762bde47a08",
         "df9ed7d34c8d476791d3016892811b15112f19f1688a8aec7bda32885ba94741",
@@ -102,6 +104,40 @@ EXPECTED = {  # of the pico-64 of this version
         "9351ede2a745ed388408c76ce9a205ec7e6a71179e6a945fbbbf05035786ff15",
     ),
 }
+_COLUMNS = {  # of the pico-64-stream of this version: levels and embeddings
+    "noise at 8000 Hz": (
+        "6d644a13b3f6f8a7d91bdc7159986ea6771e51f03a01d0ffd5118f70e29636c5",
+        "1ad53e93767ebdaa3a124dfde96b5e26f516f6898db9b9e73cb2a9a1681943ea",
+    ),
+    "noise at 16000 Hz": (
+        "1dd4d8ec89bc908916d794bc95a070f8ad25c0941ec7a130a196de90e782604a",
+        "0d5646bb60d092ca0736e5b86ea86bbac5584989a4747b7f5b3696345c1ebbe5",
+    ),
+    "noise at 44100 Hz": (
+        "8fc0701e7b90fc665725d36898cc623274dc844d91bdd9bb814e10c08c76adf0",
+        "4b0bbd3ed0a61bae5664d147f21ee9f01911ad6657c86b5f179fd896a21038b5",
+    ),
+    "noise at 48000 Hz": (
+        "80e1fb9f9f4a1a480fbe230dce5c568b67f1291a9a20e2bde4642530d05f9a1a",
+        "a3acdfd57147256c2d2b7a1b29c326c2b2dbb87e7a290495ea4d3741387edfe2",
+    ),
+    "a sawtooth": (
+        "6ce4c745f66b3c7a3516634210522374b9818784ce5570309ff4e323b1217c63",
+        "08c07816342e9cae8910ba2c72cfd03c781baf76b5cf6b2484088e4e094bde54",
+    ),
+    "silence": (
+        "d28508191d050553eb5349e4295f76f9cb76becbcc5e3d4b35c30337ba4d620d",
+        "ab93e26e4066d76509a0f6532ec1c45b4ba3479dc8714f74a6ea8393697da77d",
+    ),
+    "a click": (
+        "712242440462b92d8a22049d2dd5135a9b5f92ff0997986f5c9eeaf49a02a311",
+        "ff4609ae2bbc56f70d1a37cf17141aa5cf85ca2470bd4e9eb1c6e77f1cdeb8be",
+    ),
+}
+EXPECTED = {  # by model
+    "pico-64": _WINDOWS,
+    "pico-64-stream": {name: (*_WINDOWS[name][:2], *own) for name, own in _COLUMNS.items()},
+}
 
 
 def digest(array, dtype):
@@ -124,13 +160,24 @@ def steps(model, name):
     yield digest(samples, "<i2")
     mono = np.concatenate(list(resample([to_mono(samples[:, np.newaxis], 0, sr, name)], sr, model.sr, True)))
     yield digest(mono, "<f8")
+    yield digest(_levels(network, mono, framing), "|u1")
+    yield embed_audio(network, samples, sr, hop_size=HOP)[0].sha256()
+
+
+def _levels(network, mono, framing):
+    """Return the levels of windows, or of all columns that windows see of a network for streams."""
+    if isinstance(network, ColumnNetwork):
+        count = count_windows(len(mono), framing.window, framing.hop, framing.pad_left)
+        signal = np.zeros((count - 1) * framing.hop + framing.before + framing.window + framing.after)
+        start = framing.before + framing.pad_left
+        signal[start : start + len(mono)] = mono
+        return hear(signal, NOTHING, network.frontend, network.bands)[0]
     batches = windows([mono], framing.window, framing.hop, framing.pad_left, framing.batch)
     levels = [level_spectrogram(batch, network.frontend, network.bands, framing.hop) for batch in batches]
-    yield digest(np.concatenate(levels), "|u1")
-    yield embed_audio(network, samples, sr, hop_size=HOP)[0].sha256()
+    return np.concatenate(levels)
 
 
 def compare(model):
     """Yield (sound, step, hash found, hash expected) for every sound and step, in order."""
-    for name, expected in EXPECTED.items():
+    for name, expected in EXPECTED[model.name].items():
         yield from ((name, *item) for item in zip(STEPS, steps(model, name), expected))

@@ -14,13 +14,17 @@ import numpy as np
 
 from ..audio.reading import open_audio
 from ..audio.resample import resample
+from ..features.columns import NOTHING, hear
 from ..model import build_model, load_model
+from ..network.columns import CONTEXT, ColumnNetwork
 from ..network.forward import Workspace, forward
 from ..network.plan import operations
+from ..network.running import MOST, Run, record_head, record_trunk
 from ..network.tape import execute
 from ..network.threads import one_blas_thread
 from ..pipeline import spectrogram
 from ..stream import Stream
+from ..weights.columns import COLUMNS, FRAMES
 from ..weights.format import load_weights
 from ..weights.locate import find_model
 from ..weights.registry import check_bundled
@@ -126,6 +130,8 @@ def time_layers(network, repeats):
         `density` (per cent), `algorithm`; `estimated` and `measured` microseconds a window; GFLOP/s, `effective`
         (operations of the dense convolution) and `real` (operations of the products computed).
     """
+    if isinstance(network, ColumnNetwork):
+        return _time_columns(network, repeats)
     work, sums = Workspace(network), {}
     work.log_mel[...] = -40.0
     steps = work.tapes(network.microbatch)
@@ -139,11 +145,28 @@ def time_layers(network, repeats):
     return [_describe_layers(row, sums) for row in rows]
 
 
+def _time_columns(network, repeats):
+    """Do the same for a network for streams: microseconds of a window that comes every tenth of a second."""
+    work, sums = Run(network), {}
+    for tapes, count in ((record_trunk(work, work.piece), work.piece), (record_head(work, MOST, 1), MOST)):
+        for _ in range(repeats + 1):
+            for tape in tapes:
+                start = time.perf_counter()
+                execute(tape)
+                sums.setdefault(tape.layer, []).append(1e6 * (time.perf_counter() - start) / count)
+    return [_describe_layers((layer,), sums) for layer in network.layers]
+
+
 def _describe_layers(layers, sums):
     """Return a row of `time_layers` for layers that are computed together; `sums` has microseconds a window."""
     name = " and ".join(layer.name for layer in layers)
     measured, dense = statistics.median(sums[name][1:]), sum(layer.operations for layer in layers)
-    products = [operations(layer.algorithm, layer.tile, layer.shape, layer.filters, layer.density) for layer in layers]
+    products = [
+        layer.operations
+        if layer.algorithm == "patches"
+        else operations(layer.algorithm, layer.tile, layer.shape, layer.filters, layer.density)
+        for layer in layers
+    ]
     tiles = [" {}x{}".format(*layer.tile) if layer.algorithm == "winograd" else "" for layer in layers]
     return {
         "layer": name,
@@ -187,12 +210,36 @@ def _read(audio):
 
 def _time_window(network, repeats):
     """Time the front end and the network on one thread: one window alone, and each window of a microbatch."""
+    if isinstance(network, ColumnNetwork):
+        return _time_stream_window(network, repeats)
     windows = np.tile(synthesise(network.frontend.sr, 1.0), (network.microbatch, 1))
     log_mel, work = spectrogram(network)(windows, network.frontend, network.bands), Workspace(network)
     functions = {
         "front end": (lambda: spectrogram(network)(windows, network.frontend, network.bands), len(windows)),
         "network, one window alone": (lambda: forward(work, log_mel[:1]), 1),
         "network, in a batch": (lambda: forward(work, log_mel), len(windows)),
+    }
+    return {
+        name: {"unit": "window", **_divide(measure(function, repeats), count)}
+        for name, (function, count) in functions.items()
+    }
+
+
+def _time_stream_window(network, repeats):
+    """Do the same for windows of a stream that come every tenth of a second."""
+    frontend, work, count = network.frontend, Run(network), MOST
+    signal = synthesise(frontend.sr, 20.0)[: (CONTEXT + count - 1) * network.column + frontend.n_fft]
+    levels, heard = hear(signal, NOTHING, frontend, network.bands)
+    known = work.trunk(levels)[-(COLUMNS + count - 1) :]
+    rows, new = np.zeros((count, COLUMNS, 2), np.float32), count * FRAMES
+    before = heard[:, : heard.shape[1] - count]
+    functions = {
+        "front end": (lambda: hear(signal, before, frontend, network.bands), count),
+        "network, one window alone": (
+            lambda: (work.trunk(levels[:FRAMES]), work.head(known[:COLUMNS], rows[:1], 1)),
+            1,
+        ),
+        "network, in a batch": (lambda: (work.trunk(levels[:new]), work.head(known, rows, 1)), count),
     }
     return {
         name: {"unit": "window", **_divide(measure(function, repeats), count)}
@@ -208,7 +255,7 @@ def _time_stream(model, repeats):
     """Time a stream from the last sample that a window needs to its embedding: at the model's rate, hop 0.5 s."""
     stream, second = Stream(model, model.sr, hop_size=0.5, center=False), synthesise(model.sr, 1.0)
     half = len(second) // 2
-    stream.feed(second[:half])
+    stream.feed(second[: half + model.network.context[1]])
     return measure(lambda: stream.feed(second[-1:]), repeats, before=lambda: stream.feed(second[half:-1]))
 
 

@@ -16,7 +16,7 @@ WEIGHT_BITS = 149  # float32 has no number with more bits behind the point
 FRAMES = 128  # whose powers are kept: 60 kB each
 
 
-def exact_levels(window, frontend, bands, unsure, loudest):
+def exact_levels(window, frontend, bands, unsure, loudest, floored=True):
     """Return the levels of some bands of a window, relative to its loudest band.
 
     Parameters
@@ -28,6 +28,8 @@ def exact_levels(window, frontend, bands, unsure, loudest):
         Frames and mel bands whose level is wanted.
     loudest : np.ndarray [shape=(m, 2), int]
         Frames and mel bands of which one is the loudest.
+    floored : bool
+        Whether a power below `AMIN**2` counts as that.
 
     Returns
     -------
@@ -53,8 +55,8 @@ def exact_levels(window, frontend, bands, unsure, loudest):
         return max(floor, band_power(spectrum, bands, int(mel)) << 2 * (most - bits))
 
     unit = 2 * (most + BITS + 1) + WEIGHT_BITS
-    floor = -(-(1 << unit) // 10**20)  # AMIN**2
-    top = max(power(*place) for place in loudest)
+    floor = -(-(1 << unit) // 10**20) if floored else 0  # AMIN**2
+    top = max(1, *(power(*place) for place in loudest))
     return [bisect_right(thresholds(), (power(*place) << BITS) // top) for place in unsure]
 
 

@@ -22,6 +22,7 @@ SCALE = 5.0 * TOP / TOP_DB  # levels for a factor of ten in power
 CHUNK, SPARE = 64, 4  # frames that are computed at a time; pieces of memory that are kept
 _spare: list = []
 _WRITES = int(np.__version__.split(".")[0]) >= 2  # whether a transform can be written into an array
+TINY = 1e-300  # a power that no sound has
 ARITHMETIC = 2.0**-36  # levels: bound of what sums, products and logarithms of float64 may be wrong by
 TRANSFORM = 2.0**-44  # bound of the error of a bin of 1024 samples, relative to their norm; measured: at most 2**-47
 
@@ -48,7 +49,7 @@ def level_spectrogram(windows, frontend, bands, hop=None):
     found = _frame_levels(windows, frontend, bands, hop)  # (b, n_frames, n_mels + 1)
     level, wrong = found[..., :-1], found[..., -1:]
     worst = (wrong[..., 0] - level.min(axis=2)).max(axis=1)  # of the windows
-    sure = 0.5 - 2 * _below(0.0, worst)  # so near to a level, neither a band nor the loudest can be wrong enough
+    sure = 0.5 - 2 * level_error(0.0, worst)  # so near to a level, neither a band nor the loudest can be wrong enough
     x = level - (level.max(axis=(1, 2), keepdims=True) - TOP)
     levels = np.rint(x)
     x -= levels
@@ -62,7 +63,7 @@ def level_spectrogram(windows, frontend, bands, hop=None):
 
 def _certain_levels(window, level, wrong, frontend, bands):
     """Return the levels of one window, (n_frames, n_mels), each from an interval of its own."""
-    low, high = level - _below(level, wrong), level + _above(level, wrong)
+    low, high = level - level_error(level, wrong), level + _above(level, wrong)
     levels, least = (np.rint(np.clip(a - b.max() + TOP, 0, TOP)) for a, b in ((high, low), (low, high)))
     unsure = levels != least
     if unsure.any():
@@ -76,8 +77,11 @@ def _above(level, wrong):
     return 2 * SCALE / np.log(10.0) * np.log1p(10 ** ((wrong - level) / (2 * SCALE))) + ARITHMETIC
 
 
-def _below(level, wrong):
-    """Return by how much they may be too high: more than that, and infinitely much where a band may be empty."""
+def level_error(level, wrong):
+    """Return by how much levels may be wrong, if the power that a band may be wrong by has the level `wrong`.
+
+    They may be too high by so much, which is infinite where a band may be empty, and too low by less.
+    """
     ratio = np.minimum(10 ** ((wrong - level) / (2 * SCALE)), 1.0)
     with np.errstate(divide="ignore"):
         return -2 * SCALE / np.log(10.0) * np.log1p(-ratio) + ARITHMETIC
@@ -93,28 +97,32 @@ def _frame_levels(windows, frontend, bands, hop):
     frames = np.ndarray((b, n_frames, n_fft), np.float64, padded, 0, strides)
     found = np.empty((b, n_frames, n_mels + 1))
     if hop is None or hop % step or hop >= sr or b == 1 or last <= first:
-        return _fill(found, frames, bands)
-    _fill(found[:, :first], frames[:, :first], bands)
-    _fill(found[:, last:], frames[:, last:], bands)
+        return fill_levels(found, frames, bands)
+    fill_levels(found[:, :first], frames[:, :first], bands)
+    fill_levels(found[:, last:], frames[:, last:], bands)
     apart, signal = hop // step, windows[0, first * step - frontend.pad_left :]  # apart: frames between windows
     count, row = (b - 1) * apart + last - first, n_mels + 1
-    shared = _fill(np.empty((1, count, row)), strided(signal, (1, count, n_fft), (0, step, 1)), bands)
+    shared = fill_levels(np.empty((1, count, row)), strided(signal, (1, count, n_fft), (0, step, 1)), bands)
     found[:, first:last] = strided(shared, (b, last - first, row), (apart * row, row, 1))
     return found
 
 
-def _fill(found, frames, bands):
-    """Write the levels of frames (b, n, n_fft) into `found` (b, n, n_mels + 1), and return it."""
+def fill_levels(found, frames, bands, floor=AMIN**2):
+    """Write the levels of frames (b, n, n_fft) into `found` (b, n, n_mels + 1), and return it.
+
+    The last of a frame is the level of the power that each of its bands may be wrong by, see `level_error`; those of
+    bands are at least that of the power `floor`.
+    """
     b, n, _ = frames.shape
     many = max(1, CHUNK // max(n, 1))
     for i in range(0, b, many):
         for j in range(0, n, CHUNK):
             part = (slice(i, i + many), slice(j, j + CHUNK))
-            _fill_chunk(found[part], frames[part], bands)
+            _fill_chunk(found[part], frames[part], bands, floor)
     return found
 
 
-def _fill_chunk(found, frames, bands):
+def _fill_chunk(found, frames, bands, floor):
     """Do the same for few frames.
 
     A bin is wrong by at most a part of the norm of the samples, which is the root of the sum of power. So the root of a
@@ -134,7 +142,7 @@ def _fill_chunk(found, frames, bands):
             np.matmul(power[..., band.bins], band.weights, out=found[..., band.mels])
         np.matmul(power, _ones(bins), out=found[..., -1])
     found[..., -1] *= _transform_error(n_fft) ** 2 * 2 / n_fft * max(band.total for band in bands)
-    np.maximum(found, _floors(found.shape[2]), out=found)
+    np.maximum(found, _floors(found.shape[2], floor), out=found)
     np.log10(found, out=found)
     found *= SCALE
 
@@ -195,9 +203,9 @@ def _ones(n):
 
 
 @lru_cache(maxsize=4)
-def _floors(n):
-    """Return the least power of bands, that of the original, and of errors."""
-    return np.append(np.full(n - 1, AMIN**2), 1e-300)
+def _floors(n, floor):
+    """Return the least power of bands, and of errors."""
+    return np.append(np.full(n - 1, floor), TINY)
 
 
 @lru_cache(maxsize=4)

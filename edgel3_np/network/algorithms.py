@@ -10,9 +10,17 @@ Each is a module with
 
 `direct` is the definition, and the reference of the others; the tests compare all of them with float64. Every product
 and sum belongs to one window, and one window alone determines its shape, so it has the same bytes in any batch. Only
-`quads` takes windows together: it is for whole numbers, whose sums are exact.
+`quads` takes windows together: it is for whole numbers, whose sums are exact. `patches` takes kernels of any size. With
+it and `rows`, a map may go on where the last one ended (`running`): both read the rows above and below it like others.
 """
 
-from . import direct, quads, rows, sparse, winograd
+from . import direct, patches, quads, rows, sparse, winograd
 
-ALGORITHMS = {"direct": direct, "quads": quads, "rows": rows, "sparse": sparse, "winograd": winograd}
+ALGORITHMS = {
+    "direct": direct,
+    "patches": patches,
+    "quads": quads,
+    "rows": rows,
+    "sparse": sparse,
+    "winograd": winograd,
+}

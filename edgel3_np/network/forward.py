@@ -6,8 +6,10 @@ from copy import copy
 import numpy as np
 
 from . import winograd
+from .columns import ColumnNetwork
 from .maps import Arena, Scratch, embed_maxima, plain_map
 from .rows import GAP, shift
+from .running import Run
 from .tape import Tape, execute, play
 
 SPARE = 4  # workspaces that a network keeps
@@ -62,6 +64,11 @@ class Workspace:
         return self._tapes[windows]
 
 
+def new_workspace(network, windows=None, threads=1):
+    """Return the workspace that a network needs: a `Workspace`, or the `Run` of a network for streams."""
+    return Run(network) if isinstance(network, ColumnNetwork) else Workspace(network, windows, threads)
+
+
 @contextmanager
 def workspace(network, threads=1):
     """Yield a workspace that nothing else uses: a spare one of the network, or a new one.
@@ -70,11 +77,11 @@ def workspace(network, threads=1):
     """
     try:
         work = network.spare.pop()  # one step: threads cannot get the same one
-        if len(work.scratch) != useful_threads(network, threads):
+        if isinstance(work, Workspace) and len(work.scratch) != useful_threads(network, threads):
             network.spare.insert(0, work)
-            work = Workspace(network, threads=threads)
+            work = new_workspace(network, threads=threads)
     except IndexError:
-        work = Workspace(network, threads=threads)
+        work = new_workspace(network, threads=threads)
     yield work
     network.spare.append(work)  # after an error it is dropped, for what it holds may be half written
     del network.spare[:-SPARE]

@@ -8,6 +8,7 @@ Rows of a map are frames, columns are mel bands. Each algorithm wants its input 
 * `gapped`, for `sparse`: x[window, channel, row * (width + 1) + column], with one column of zeros between rows.
 * `shifted`, for `rows`: described there.
 * `plain`: x[window, row, column, channel], for the last map, whose maxima are the embedding.
+* `channels`: x[window, row, channel, column], for what takes maxima over rows.
 
 The window is the outermost axis in all of them, so each window is one piece of memory.
 """
@@ -143,8 +144,22 @@ def finish(tape, layer, y, first, out):
         activate(tape, layer, rows, rows)
 
 
-def activate(tape, layer, y, out):
-    """Record the activation of a layer, from `y` to `out`: whole levels, ReLU or none."""
+def activate(tape, layer, y, out, run=1):
+    """Record the activation of a layer, from `y` to `out`: whole levels, ReLU or none.
+
+    Parameters
+    ----------
+    tape : Tape
+    layer : Layer
+        If it has an `affine`, that comes first, in place.
+    y, out : np.ndarray [shape=(..., filters * run)]
+    run : int > 0
+        Pixels of a filter that lie side by side.
+    """
+    if layer.affine is not None:  # two calls, each of which rounds once
+        factor, bias = (np.repeat(part, run, axis=-1) for part in layer.affine)
+        tape.multiply(y, factor, out=y)
+        tape.add(y, bias, out=y)
     if layer.levels:
         tape.levels(y, out=out)
     elif layer.relu:

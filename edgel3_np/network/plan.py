@@ -58,6 +58,12 @@ class Layer:
         Weights and levels are whole, and no sum is rounded, so the order of the sums is free.
     levels : bool
         What follows the convolution is rounded to whole levels, from 0 to `integers.TOP`.
+    reach : tuple of int (frames, columns)
+        Size of the kernel. Only `patches` has others than (3, 3).
+    pool_rows : int
+        Frames that the pool takes together, 1 or 2. Only `rows` and `patches` know 1.
+    affine : tuple of np.ndarray (factor, bias), optional
+        A sum is multiplied by the one, and the other is added, before all that follows; float32.
     """
 
     name: str
@@ -72,6 +78,9 @@ class Layer:
     weights: Any = None
     exact: bool = False
     levels: bool = False
+    reach: tuple = (3, 3)
+    pool_rows: int = 2
+    affine: Any = None
 
     @property
     def module(self):
@@ -87,7 +96,7 @@ class Layer:
     def operations(self):
         """Floating-point operations of the dense convolution of a window: two for each product with a weight."""
         channels, frames, columns = self.shape
-        return 18 * channels * self.filters * frames * columns
+        return 2 * self.reach[0] * self.reach[1] * channels * self.filters * frames * columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +138,8 @@ class Network:
         """Leave the workspaces behind: in a copy, buffers would no longer be what the tapes work on."""
         return {**self.__dict__, "spare": []}
 
+    context = (0, 0)  # samples before a window, and behind it, that its embedding depends on besides
+
     @property
     def dim(self):
         """Length of an embedding."""
@@ -145,6 +156,13 @@ class Network:
         return sum(layer.cost for layer in self.layers) > SHARED
 
 
+def check_dim(weights, dim):
+    """Raise `EdgeL3Error` if a model has no embeddings of the length `dim`; None stands for the first it has."""
+    if dim is not None and not (isinstance(dim, Integral) and not isinstance(dim, bool) and dim in weights.dims):
+        expected = " or ".join(map(str, weights.dims))
+        raise EdgeL3Error(f"dim: expected {expected} for {weights.name}, found {dim!r}")
+
+
 def plan_network(weights, dim=None):
     """Turn `Weights` into a `Network`: fold batch norms in float64 and choose the algorithm of each layer.
 
@@ -159,9 +177,7 @@ def plan_network(weights, dim=None):
     EdgeL3Error
         The model has no embeddings of this length.
     """
-    if dim is not None and not (isinstance(dim, Integral) and not isinstance(dim, bool) and dim in weights.dims):
-        expected = " or ".join(map(str, weights.dims))
-        raise EdgeL3Error(f"dim: expected {expected} for {weights.name}, found {dim!r}")
+    check_dim(weights, dim)
     frontend = weights.frontend
     bands = mel_bands(mel_filterbank(frontend) if weights.mel is None else weights.mel)
     exact = weights.zero is not None
@@ -169,7 +185,7 @@ def plan_network(weights, dim=None):
     with one_blas_thread():  # products of weights must not depend on the number of threads either
         arena = Arena()
         layers = [
-            replace(layer, weights=_settle(layer.module.pack(kernel, bias, layer), arena))
+            replace(layer, weights=settle(layer.module.pack(kernel, bias, layer), arena))
             for layer, (kernel, bias) in zip(
                 choose_layers(weights), (whole.folded_kernels if exact else fold_batch_norms)(weights)
             )
@@ -191,12 +207,12 @@ def plan_network(weights, dim=None):
     )
 
 
-def _settle(weights, arena):
+def settle(weights, arena):
     """Return packed weights, read-only, the small arrays side by side in an arena."""
     if isinstance(weights, tuple):
-        return tuple(_settle(part, arena) for part in weights)
+        return tuple(settle(part, arena) for part in weights)
     if not isinstance(weights, np.ndarray):  # a sparse matrix
-        weights.data, weights.indices, weights.indptr = _settle((weights.data, weights.indices, weights.indptr), arena)
+        weights.data, weights.indices, weights.indptr = settle((weights.data, weights.indices, weights.indptr), arena)
         return weights
     if weights.dtype == np.float32 and weights.size < PIECE:
         place = arena.zeros(*weights.shape)

@@ -44,35 +44,40 @@ def scratch_size(layer, windows):
     """Return how many floats of scratch suffice."""
     _, height, width = layer.shape
     pitch = width + 12  # the gap, or columns that fill the last tile
-    y, tall = (windows, height, layer.filters, pitch), (windows, height // 2, layer.filters, pitch)
+    y, tall = (windows, height, layer.filters, pitch), (windows, height // layer.pool_rows, layer.filters, pitch)
     return pieces(y, tall, tall) if layer.pool else pieces(y)
 
 
 def record(tape, layer, x, out, scratch, strip):
     """Record the whole map."""
     channels, height, width = layer.shape
-    b, filters = len(x.array), layer.filters
-    rows = height // 2 * 2 if layer.pool else height
-    phases = 1 if out.layout == "shifted" else out.phases * (2 if layer.pool else 1)
-    if out.layout == "shifted":
+    b, filters, by_row = len(x.array), layer.filters, out.layout in ("shifted", "channels")
+    rows = height // layer.pool_rows * layer.pool_rows if layer.pool else height
+    phases = 1 if by_row else out.phases * (2 if layer.pool else 1)
+    if by_row:
         pitch = width + (0 if layer.pool else GAP)
     else:
         pitch = phases * -(-width // phases)
     y = scratch.take(b, rows, filters, pitch)
     neighbours = strided(x.array, (b, rows, 9 * channels + 3, width), [s // 4 for s in x.array.strides])
     tape.matmul(layer.weights, neighbours, out=y[..., :width])
-    if out.layout != "shifted":
+    if not by_row:
         finish(tape, layer, y.reshape(b, rows, filters, -1, phases).transpose(0, 4, 1, 3, 2), 0, out)
         return
     if layer.pool:
-        tall = scratch.take(b, rows // 2, filters, pitch)
-        tape.max(y.reshape(b, rows // 2, 2, -1), 2, out=tall.reshape(b, rows // 2, -1))
-        width //= 2
-        y = scratch.take(b, rows // 2, filters, width + GAP)
+        rows, tall, width = rows // layer.pool_rows, y, width // 2
+        if layer.pool_rows == 2:
+            tall = scratch.take(b, rows, filters, pitch)
+            tape.max(y.reshape(b, rows, 2, -1), 2, out=tall.reshape(b, rows, -1))
+        y = scratch.take(b, rows, filters, width + GAP)
         even, odd = (tall[..., start : width * 2 : 2] for start in range(2))
         tape.maximum(even, odd, out=y[..., :width])
+    flat = y.reshape(b, rows, -1)
+    activate(tape, layer, flat, flat, width + GAP)
+    if out.layout == "channels":
+        tape.copy(y[..., :width], out=out.array)
+        return
     tape.copy(0.0, out=y[..., width:])
-    activate(tape, layer, y, y)
     shift(tape, y, out.array)
 
 

@@ -7,6 +7,7 @@ faster: the tests and `edgel3-np verify` compare the two, bit for bit.
 
 import numpy as np
 
+from ..weights.columns import FRAMES, LAYERS, TRUNK
 from ..weights.format import POOLED
 from ..weights.integers import EXACT, TOP
 from ..weights.sparse import to_dense
@@ -80,6 +81,36 @@ def embed_levels(levels, weights):
         x = max_pool(x) if number in POOLED else x  # before the rounding, which changes no order
         x = to_levels(x, shift) if number < len(weights.kernels) else np.ldexp(x, -shift.astype(np.intc))
     x = np.maximum(x, 0) if weights.final_activation == "relu" else x
+    return x.max(axis=(1, 2))
+
+
+def embed_stream(levels, rows, weights):
+    """Return the embeddings of windows of a network for streams, each computed by itself.
+
+    Parameters
+    ----------
+    levels : np.ndarray [shape=(b, 80, n_mels), float32]
+        Of the frames of a window's columns, and of three columns on either side.
+    rows : np.ndarray [shape=(b, 10, 2), float32]
+        The levels of a window's columns relative to that of the window, from `features.columns.distances`.
+    weights : ColumnWeights
+
+    Returns
+    -------
+    embedding : np.ndarray [shape=(b, filters), float32]
+        Of windows that are not silent.
+    """
+    x = levels[..., np.newaxis]
+    for number, (kernel, factor, bias) in enumerate(zip(weights.kernels, weights.factors, weights.biases), 1):
+        if number == TRUNK + 1:
+            x = np.concatenate([x.max(axis=2), rows], axis=-1)[:, np.newaxis]  # (b, 1, 10, features + 2)
+        rows_first = kernel if number > TRUNK else kernel.transpose(1, 0, 2, 3)
+        padding = (0, rows_first.shape[1] // 2)  # nothing beyond the frames that are there
+        x = convolve(x, rows_first.astype(np.float32), np.zeros(1), padding) * factor + bias
+        x = np.clip(np.rint(x), 0, TOP) if number < LAYERS else np.maximum(x, 0)
+        if number == 4:
+            x = x[:, 1:-1]  # of the 80 frames 72 are left; those of 14 columns are whole
+        x = max_pool(x, (FRAMES if number == 4 else 1, 2)) if number in POOLED else x
     return x.max(axis=(1, 2))
 
 

@@ -32,8 +32,9 @@ ACCURACIES = {  # per cent: ESC-50, UrbanSound8K; Kumari et al., PAISE 2019, and
     "sea-256": (51.2, 65.5),
     "sea-512": (61.3, 70.7),
 }
-GOOD_FOR = {  # by family, and the model that comes with the package
+GOOD_FOR = {  # by family, and the models that come with the package
     "pico-64": "urban, everyday, up to 4 kHz",
+    "pico-64-stream": "the same, live or every 0.1 s",
     "sea": "urban sound, up to 4 kHz",
     "sparse": "urban sound, animals, birds",
     "openl3": "everyday sound, birds, music",

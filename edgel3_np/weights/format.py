@@ -28,6 +28,8 @@ A file of which some sum of products could reach 2**24, where float32 would roun
 In the others nothing is folded: batch norms are stored as they were trained, so that the file can be turned back into
 its source bit for bit (in float32; zeros come back as +0.0, although pruning leaves half of them as -0.0). They are
 folded into the kernels, in float64, when a network is planned.
+
+The file of a network for streams is described in `columns`.
 """
 
 import hashlib
@@ -37,6 +39,7 @@ import numpy as np
 
 from .._files import read_file
 from ..features.frontend import FrontEnd
+from .columns import ColumnWeights, parse_columns, write_columns
 from .integers import EXACT, SHIFTS, TOP, input_range, largest_sum
 from .metadata import Metadata, read_metadata, write_metadata
 from .npz import Archive, write_npz
@@ -106,9 +109,13 @@ def save_weights(file, weights):
     Parameters
     ----------
     file : path or binary file
-    weights : Weights
+    weights : Weights or ColumnWeights
     """
-    described = {field: getattr(weights, field) for field in Metadata._fields}
+    if isinstance(weights, ColumnWeights):
+        described = weights.name, weights.frontend, weights.filters, "relu", (1, 1), weights.provenance, None, True
+        write_columns(file, weights, write_metadata(Metadata(*described)))
+        return
+    described = {field: getattr(weights, field) for field in Metadata._fields[:-1]}
     arrays = {"metadata": np.frombuffer(write_metadata(Metadata(**described)), np.uint8)}
     for number, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases), 1):
         for part in ("data", "indices", "indptr"):
@@ -131,7 +138,7 @@ def load_weights(path):
 
     Returns
     -------
-    weights : Weights
+    weights : Weights, or ColumnWeights of a network for streams
         The arrays are read-only.
 
     Raises
@@ -147,6 +154,8 @@ def parse_weights(content, name):
     """Do the same with the content of the file, `bytes`; messages call it `name`."""
     archive = Archive(content, name)
     metadata = read_metadata(archive)
+    if metadata.stream:
+        return parse_columns(archive, metadata, hashlib.sha256(content).hexdigest())
     frontend, filters, whole = metadata.frontend, metadata.filters, metadata.zero is not None
     shapes = list(zip([1, *filters], filters))  # (in, out)
     n_norms = 0 if whole else 9 if metadata.final_activation == "relu" else 8

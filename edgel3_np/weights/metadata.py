@@ -5,6 +5,7 @@ from typing import NamedTuple, Optional
 
 from .._version import CONTRACT
 from ..features.frontend import FrontEnd
+from .columns import COLUMNS, FRAMES, LAYERS
 from .integers import TOP
 from .registry import RELEASED
 
@@ -15,7 +16,8 @@ KEYS = {
     "contract": "int: version of the numeric contract that the file is made for",
     "name": "str: the model's name, such as sparse-ft-95.45",
     "frontend": "dict: sr, n_fft, hop_length, n_mels; and scale, spectrum, padding if they are not kapre 0.1.4's",
-    "network": "dict: filters (a list of 8), final_activation (relu or linear); perhaps grid (a list of 2), zero (int)",
+    "network": "dict: filters (a list of 8), final_activation (relu or linear); perhaps grid (a list of 2), zero (int);"
+    " or, of a network for streams, filters (a list of 11) and stream (true)",
     "source": "dict of str: file, sha256, and what else tells where the weights come from",
     "license": "str",
     "citation": "str",
@@ -36,11 +38,12 @@ class Metadata(NamedTuple):
 
     name: str
     frontend: FrontEnd
-    filters: tuple  # of 8 int
+    filters: tuple  # of 8 int; 11 of a network for streams
     final_activation: str  # 'relu' or 'linear'
     pool_grid: tuple  # of 2 int
     provenance: dict  # with the keys PROVENANCE
     zero: Optional[int] = None  # of a network of whole numbers: the level of the input's padding
+    stream: bool = False  # a network for streams, see `columns`
 
 
 def write_metadata(metadata):
@@ -55,6 +58,8 @@ def write_metadata(metadata):
         network["grid"] = list(metadata.pool_grid)
     if metadata.zero is not None:
         network["zero"] = metadata.zero
+    if metadata.stream:
+        network = {"filters": list(metadata.filters), "stream": True}
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "name": metadata.name, "frontend": frontend}
     return json.dumps({**content, "network": network, **metadata.provenance}).encode()
 
@@ -91,14 +96,15 @@ def read_metadata(archive):
 
     _check_form(content, check)
     frontend = _read_frontend(content["frontend"], check)
-    filters, activation, pool_grid, zero = _read_network(content["network"], frontend, check)
+    network, stream = content["network"], isinstance(content["network"], dict) and "stream" in content["network"]
+    filters, activation, pool_grid, zero = (_read_stream if stream else _read_network)(network, frontend, check)
     name = content["name"]
     if name in RELEASED:
         network = (frontend, filters, activation, pool_grid)
         same = network == RELEASED[name] and zero is None
         check(same, "network", f"that of {name}: {tuple(RELEASED[name])}")
     provenance = {key: content[key] for key in PROVENANCE}
-    return Metadata(name, frontend, filters, activation, pool_grid, provenance, zero)
+    return Metadata(name, frontend, filters, activation, pool_grid, provenance, zero, stream)
 
 
 def _is_int(value, low, high):
@@ -195,3 +201,27 @@ def _read_network(found, frontend, check):
     )
     check(zero is None or grid == [1, 1], "network.grid", "none for a network of whole numbers")
     return tuple(filters), activation, tuple(grid), zero
+
+
+def _read_stream(found, frontend, check):
+    """Return the same of a network for streams."""
+    filters = found.get("filters")
+    check(found["stream"] is True, "network.stream", "true")
+    check(set(found) == {"filters", "stream"}, "network", "filters and stream, and nothing else")
+    check(
+        isinstance(filters, list) and len(filters) == LAYERS and all(_is_int(f, 1, MAX_FILTERS) for f in filters),
+        "network.filters",
+        f"{LAYERS} whole numbers from 1 to {MAX_FILTERS}",
+    )
+    check(
+        frontend.spectrum == "power" and frontend.padding == "same" and frontend.n_fft & (frontend.n_fft - 1) == 0,
+        "frontend.n_fft",
+        "a power of two, and the defaults of spectrum and padding, for a network for streams",
+    )
+    check(
+        frontend.sr == COLUMNS * FRAMES * frontend.hop_length and (frontend.n_fft - frontend.hop_length) % 2 == 0,
+        "frontend.hop_length",
+        f"sr / {COLUMNS * FRAMES}, and as even or odd as n_fft, for a network for streams",
+    )
+    check(frontend.n_mels % 8 == 0, "frontend.n_mels", "a multiple of 8 for a network for streams")
+    return tuple(filters), "relu", (1, 1), None

@@ -7,6 +7,7 @@ from ..features.frontend import FrontEnd
 
 DEFAULT = "pico-64"
 BUNDLED_SHA256 = {DEFAULT: "c72575ee198f92cbc537acc853d276afc3a4ddb9bbf5f97457daf4ec5814829c"}
+BUNDLED_SHA256["pico-64-stream"] = "0b058922150997752d5a5980df3114c657736b260b3f1e4f2e355d56d534fc37"
 
 SEA, SPARSE = FrontEnd(8000, 1024, 160, 64), FrontEnd(48000, 2048, 242, 256)
 OPENL3_FRONTENDS = {  # by input representation

@@ -31,7 +31,7 @@ def test_spans_are_slices_of_the_padded_signal(n, sizes, step, extent, first):
     for index in range(8):
         piece = next(pieces)
         start = 100 + first + index * step
-        np.testing.assert_array_equal(piece.samples, padded[start : start + extent])
+        np.testing.assert_array_equal(piece.samples(), padded[start : start + extent])
         assert piece.number == index and not piece.paused
         assert piece.end >= min(n, first + index * step + extent)
         if first + index * step + extent > n:
@@ -50,10 +50,10 @@ def test_a_paused_span_comes_again_when_it_is_complete(n, sizes, step, extent):
         assert piece.number == index
         if piece.paused:
             known = max(0, min(extent, piece.end - index * step))
-            np.testing.assert_array_equal(piece.samples[:known], whole[index].samples[:known])
-            assert known < extent and not piece.samples[known:].any()
+            np.testing.assert_array_equal(piece.samples()[:known], whole[index].samples()[:known])
+            assert known < extent and not piece.samples()[known:].any()
         else:
-            np.testing.assert_array_equal(piece.samples, whole[index].samples)
+            np.testing.assert_array_equal(piece.samples(), whole[index].samples())
             index += 1
     assert index == 8
 

@@ -144,3 +144,19 @@ def _sine(angle, pi, one):
         if abs(term) <= 1:
             break
     return -total if turns % 2 else total
+
+
+@given(
+    st.sampled_from([16000, 11025, 44100, 22050, 96000, 5000]),
+    st.lists(st.integers(1, 9000), min_size=1, max_size=5),
+    st.sampled_from([0.1, 100.0]),
+)
+def test_any_blocks_of_a_sound_give_the_same_bytes(sr, sizes, loud):
+    """Only the groups of outputs that are new are computed, and loud samples elsewhere change nothing."""
+    x = np.random.default_rng(len(sizes)).standard_normal(30_000) * 0.1
+    x[15_000] = loud
+    whole = np.concatenate(list(resample([x], sr, 8000, True)))
+    cuts = np.cumsum(np.resize(sizes, 200))
+    blocks = [item for block in np.split(x, cuts[cuts < len(x)]) for item in (block, None)]
+    parts = [part for part in resample(blocks, sr, 8000, True) if part is not None]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()

@@ -77,12 +77,12 @@ def test_markdown(small_npz, capsys):
 
 
 def test_only_the_plan_of_each_model(small_npz, capsys):
-    code, out, _ = run(capsys, "-m", small_npz, "-m", "pico-64", "-r", 1, "--plan", "--json")
+    code, out, _ = run(capsys, "-m", small_npz, "-m", "pico-64", "-m", "pico-64-stream", "-r", 1, "--plan", "--json")
     reports = json.loads(out)["reports"]
-    assert code == 0 and [report["model"] for report in reports] == ["small", "pico-64"]
+    assert code == 0 and [report["model"] for report in reports] == ["small", "pico-64", "pico-64-stream"]
     for layer in (layer for report in reports for layer in report["plan"]):
         assert layer["measured"] > 0 and layer["estimated"] > 0
-        assert layer["algorithm"].split()[0] in ("direct", "quads", "rows", "sparse", "winograd")
+        assert layer["algorithm"].split()[0] in ("direct", "patches", "quads", "rows", "sparse", "winograd")
     assert all(set(report) == {"model", "sha256", "plan"} for report in reports)
 
 

@@ -137,3 +137,15 @@ def test_the_real_validator_accepts_it(weights, request, capsys):
     out = capsys.readouterr().out
     assert "Interval between timestamps is 50.0ms" in out or "interval between timestamps is 50.0ms" in out
     assert "Checking get_scene_embeddings" in out
+
+
+def test_a_network_for_streams_has_timestamps_every_tenth_of_a_second():
+    model = hear.load_model("pico-64-stream")
+    audio = noise(2, 20000)
+    embeddings, timestamps = hear.get_timestamp_embeddings(audio, model)
+    assert timestamps[0].tolist() == [100.0 * number for number in range(13)]
+    assert embeddings.shape == (2, 13, 64)
+    expected = model.wrapped.embed(audio[1].numpy(), model.sample_rate).embedding
+    expected = expected[:5]  # later ones see beyond the end of the sound, where the resampler rings into the zeros
+    np.testing.assert_array_equal(embeddings[1].numpy()[: len(expected)], expected)
+    assert hear.get_scene_embeddings(audio, model).shape == (2, 64)

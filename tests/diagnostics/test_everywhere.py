@@ -1,4 +1,4 @@
-"""The bytes of pico-64, whatever the batch, the threads and the BLAS; `verify` says which step differs first."""
+"""The bytes of the bundled models, whatever the batch, threads and BLAS; `verify` says which step differs first."""
 
 import json
 import os
@@ -15,12 +15,15 @@ from edgel3_np.diagnostics.everywhere import EXPECTED, SOUNDS, STEPS, click, noi
 from edgel3_np.pipeline import Embedding
 
 DEMO = "25ccc030e5d66b7906e52f601159049ca053e330a274fb0db194e71b9386b48a"
+DEMO_STREAM = "edd5824a14846f473034d48846301cb0eada4542f91ab17f3932a240098d145c"
 CODE = """
 import json, sys, edgel3_np
 from edgel3_np.diagnostics.everywhere import SOUNDS, noise
 model = edgel3_np.load_model()
 found = [edgel3_np.embed(sys.argv[1], threads=threads).sha256() for threads in (1, 2, 4)]
 found += [edgel3_np.embed(noise(100000), 44100, hop_size=hop).sha256() for hop in (0.02, 0.5)]
+stream = edgel3_np.load_model("pico-64-stream")
+found += [stream.embed(sys.argv[1], threads=threads).sha256() for threads in (1, 2, 4)]
 print(json.dumps(found))
 """
 
@@ -37,10 +40,11 @@ def test_the_sounds_are_integers_that_no_library_computes():
     assert click(10).tolist() == [0, 0, 0, 0, 0, 32767, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("model", EXPECTED)
 @pytest.mark.parametrize("name", SOUNDS)
-def test_every_step_has_the_bytes_of_every_machine(name):
-    found = list(steps(edgel3_np.load_model(), name))
-    assert len(found) == len(STEPS) and tuple(found) == EXPECTED[name]
+def test_every_step_has_the_bytes_of_every_machine(model, name):
+    found = list(steps(edgel3_np.load_model(model), name))
+    assert len(found) == len(STEPS) and tuple(found) == EXPECTED[model][name]
 
 
 def test_the_hash_is_that_of_the_numbers():
@@ -106,12 +110,15 @@ def test_the_same_bytes_with_any_kernel(settings):
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     assert found[0] == found[1] == found[2] == DEMO
-    assert found[3:] == [edgel3_np.embed(noise(100000), 44100, hop_size=hop).sha256() for hop in (0.02, 0.5)]
+    assert found[5:] == [DEMO_STREAM] * 3
+    assert found[3:5] == [edgel3_np.embed(noise(100000), 44100, hop_size=hop).sha256() for hop in (0.02, 0.5)]
 
 
-def test_the_demo_recording():
-    assert edgel3_np.embed(ROOT / "docs" / "demo" / "street.flac").sha256() == DEMO
-    assert f"\n{DEMO[:16]}\n" in (ROOT / "docs" / "exact.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("model, expected", [("pico-64", DEMO), ("pico-64-stream", DEMO_STREAM)])
+def test_the_demo_recording(model, expected):
+    assert edgel3_np.embed(ROOT / "docs" / "demo" / "street.flac", model=model).sha256() == expected
+    if model == "pico-64":
+        assert f"\n{DEMO[:16]}\n" in (ROOT / "docs" / "exact.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16, 256])

@@ -1,0 +1,169 @@
+"""What a network for streams sees: the levels of frames, and of columns, the same on every machine.
+
+A column is a tenth of a second and five frames. Its level is the loudest band of the ten columns that end with it. A
+frame's levels are whole numbers, from 0 to 255, which is that of its column, in the steps of `levels`: the spectrogram
+relative to the loudest band of the last second. The level of silence is 0. Nothing here depends on how loud a sound is
+as a whole.
+
+As in `levels`, all is defined by the samples alone, computed as intervals, and decided by `exact` where an interval has
+no single level.
+"""
+
+import numpy as np
+
+from .exact import exact_levels
+from .levels import ARITHMETIC, SCALE, TINY, TOP, fill_levels, level_error
+
+WINDOW, FRAMES = 10, 5  # columns of a window, frames of a column
+_OF_WINDOW = np.arange(1 - WINDOW, 1)  # columns, from its last one
+SILENT = SCALE * np.log10(TINY) + 1.0  # levels relative to nothing: of bands without power, and up to here
+
+
+NOTHING = np.empty((4, 0))  # of no columns
+
+
+def hear(signal, heard, frontend, bands):
+    """Compute the levels of the frames of columns, which come after others.
+
+    Parameters
+    ----------
+    signal : np.ndarray [shape=(n,), float64]
+        The samples under all frames, those before included; contiguous.
+    heard : np.ndarray [shape=(4, known), float64]
+        Of the columns that the signal begins with, and whose frames are not computed again, in levels relative to
+        nothing: the loudest band of the column, and what the power of its bands may be wrong by; the loudest band of
+        the ten columns that end with it, and what that level may be wrong by. (Of fewer, if it has fewer before it.)
+    frontend : FrontEnd
+    bands : tuple of MelBand
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(frames, n_mels), float32]
+        Of the columns that are new and have nine others before them, here.
+    heard : np.ndarray [shape=(4, columns), float64]
+        Of all columns.
+    """
+    known, step = heard.shape[1], frontend.hop_length
+    new = (len(signal) - frontend.n_fft + step) // (FRAMES * step) - known
+    found = _measure(signal, known * FRAMES, new * FRAMES, frontend, bands).reshape(new, FRAMES, -1)
+    heard = np.concatenate([heard, _loudness(heard[:2], found)], axis=1)
+    first = max(known, WINDOW - 1)  # the first column with levels
+    level, wrong = found[first - known :, :, :-1], found[first - known :, :, -1:]
+    top, error = heard[2:, first:, np.newaxis, np.newaxis]
+    x = level - (top - TOP)
+    levels = np.rint(x)
+    low = np.maximum(level.min(axis=2, keepdims=True), top - (TOP + 1))  # no lower level matters
+    unsure = np.abs(x - levels) > 0.5 - error - level_error(low, wrong)
+    np.maximum(levels, 0.0, out=levels)
+    if (low <= SILENT).any():
+        levels[level <= SILENT] = 0.0
+    if unsure.any():
+        unsure &= (x > -1) & (level > SILENT)
+        for column in np.flatnonzero(unsure.any(axis=(1, 2))):
+            span = window_samples(signal, first + column, frontend)
+            levels[column] = _certain_levels(span, levels[column], unsure[column], frontend, bands)
+    return levels.reshape(-1, frontend.n_mels).astype(np.float32), heard
+
+
+def _measure(signal, first, count, frontend, bands):
+    """Return levels of frames relative to nothing, and of errors: (count, n_mels + 1); see `levels.fill_levels`."""
+    step = 8 * frontend.hop_length
+    frames = np.ndarray((1, count, frontend.n_fft), np.float64, signal, first * step, (0, step, 8))
+    return fill_levels(np.empty((1, count, frontend.n_mels + 1)), frames, bands, TINY)[0]
+
+
+def _loudness(before, found):
+    """Return what `hear` remembers of columns: (new, frames, n_mels + 1), and (2, known) of before -> (4, new)."""
+    most, new = found.max(axis=1), len(found)  # of the frames of a column
+    peaks = np.full((2, WINDOW - 1 + new), SILENT)
+    few = before[:, -WINDOW + 1 :]
+    peaks[:, WINDOW - 1 - few.shape[1] : WINDOW - 1] = few
+    most[:, :-1].max(axis=1, out=peaks[0, WINDOW - 1 :])
+    peaks[1, WINDOW - 1 :] = most[:, -1]
+    strides = 8 * peaks.shape[1], 8, 8
+    top, wrong = np.ndarray((2, new, WINDOW), np.float64, peaks, 0, strides).max(axis=2)
+    heard = np.empty((4, new))
+    heard[:2], heard[2], heard[3] = peaks[:, WINDOW - 1 :], top, level_error(top, wrong)
+    return heard
+
+
+def distances(signal, heard, ends, frontend, bands):
+    """Compute how far the levels of the columns of windows lie above that of the window, and below it.
+
+    Parameters
+    ----------
+    signal : np.ndarray [shape=(n,), float64]
+        The samples under all frames; contiguous.
+    heard : np.ndarray [shape=(4, columns), float64]
+        Of all columns, from `hear`.
+    ends : np.ndarray [shape=(b,), int]
+        The last column of each window. Its level is that of the window: the loudest band of its ten columns.
+    frontend : FrontEnd
+    bands : tuple of MelBand
+
+    Returns
+    -------
+    rows : np.ndarray [shape=(b, 10, 2), float32]
+        Whole numbers from 0 to 255; 0 if it does not lie above, or below. Silence lies 255 below anything else.
+    """
+    level, error = heard[2:, ends[:, np.newaxis] + _OF_WINDOW]  # (b, 10)
+    x = level - level[:, -1:]
+    whole = np.rint(x)
+    unsure = np.abs(x - whole) > 0.5 - error - error[:, -1:]
+    if unsure.any():
+        unsure &= (np.abs(x) <= TOP) & (level > SILENT) & (level[:, -1:] > SILENT)
+        for window, column in np.argwhere(unsure):
+            pair = ends[window] - WINDOW + 1 + column, ends[window]
+            whole[window, column] = _certain_distance(signal, *pair, frontend, bands)
+    rows = np.empty((*x.shape, 2), np.float32)
+    rows[..., 0] = whole
+    np.negative(whole, out=rows[..., 1], casting="same_kind")
+    np.maximum(rows, 0.0, out=rows)
+    return np.minimum(rows, TOP, out=rows)
+
+
+def window_samples(signal, column, frontend):
+    """Return the samples under the frames of the ten columns that end with one."""
+    step = FRAMES * frontend.hop_length
+    return signal[(column - WINDOW + 1) * step : (column + 1) * step + frontend.n_fft - frontend.hop_length]
+
+
+def _intervals(span, frontend, bands):
+    """Return the bounds of levels of the frames of ten columns, relative to nothing: two of (50, n_mels)."""
+    found = _measure(span, 0, WINDOW * FRAMES, frontend, bands)
+    level, wrong = found[:, :-1], found[:, -1:]
+    part = 10 ** ((wrong - level) / (2 * SCALE))  # of the root of the power
+    low, high = (2 * SCALE * np.log10(np.maximum(1 + side * part, TINY)) for side in (-1, 1))
+    return level + low - ARITHMETIC, level + high + ARITHMETIC
+
+
+def _loudest(low, high):
+    """Return the frames and bands of which one is the loudest: shape (n, 2)."""
+    return np.argwhere(high >= low.max())
+
+
+def _certain_levels(span, levels, unsure, frontend, bands):
+    """Return the levels of the last of ten columns, of which some are unsure: each from an interval of its own."""
+    low, high = _intervals(span, frontend, bands)
+    least, most = (np.rint(np.clip(a - b.max() + TOP, 0, TOP))[-FRAMES:] for a, b in ((low, high), (high, low)))
+    levels = np.where(unsure, most, levels)
+    unsure = unsure & (most != least)
+    if unsure.any():
+        wanted = np.argwhere(unsure) + ((WINDOW - 1) * FRAMES, 0)
+        unpadded = frontend._replace(padding="end")  # its first frame begins with the first sample
+        levels[unsure] = exact_levels(span, unpadded, bands, wanted, _loudest(low, high), False)
+    return levels
+
+
+def _certain_distance(signal, column, window, frontend, bands):
+    """Return how far the level of a column lies above that of a window's last one, or, negative, below it."""
+    step, start = FRAMES * frontend.hop_length, column - WINDOW + 1  # the column is not behind the last one
+    loudest = []
+    for end in (column, window):
+        found = _intervals(window_samples(signal, end, frontend), frontend, bands)
+        loudest.append((found[1].max(), _loudest(*found) + ((end - column) * FRAMES, 0)))
+    sign = 1 if loudest[0][0] >= loudest[1][0] else -1
+    (_, upper), (_, lower) = loudest[::sign]
+    span = signal[start * step : (window + 1) * step + frontend.n_fft - frontend.hop_length]
+    unpadded = frontend._replace(padding="end")  # its first frame begins with the first sample
+    return sign * (TOP - max(exact_levels(span, unpadded, bands, lower, upper, False)))
