@@ -46,8 +46,10 @@ def wide_peak(samples):
 
 def scale_remark(dtype, peak):
     """Return what to say of integers that look like 16-bit samples: scaled by their full scale they are too quiet."""
+    if not 0 < peak <= 1 << 15:
+        return ""
     text = f"{dtype} samples are divided by 2**{8 * dtype.itemsize - 1}, and the largest here is {peak}"
-    return f"{text}; if they are 16-bit samples, pass samples.astype(np.int16)" if 0 < peak <= 1 << 15 else ""
+    return f"{text}; if they are 16-bit samples, pass samples.astype(np.int16)"
 
 
 def to_mono(samples, start, sr, name):

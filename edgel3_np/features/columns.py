@@ -12,7 +12,7 @@ no single level.
 import numpy as np
 
 from .exact import exact_levels
-from .levels import ARITHMETIC, SCALE, TINY, TOP, fill_levels, level_error
+from .levels import SCALE, TINY, TOP, fill_levels, level_bounds, level_error, loudest_bands
 
 WINDOW, FRAMES = 10, 5  # columns of a window, frames of a column
 _OF_WINDOW = np.arange(1 - WINDOW, 1)  # columns, from its last one
@@ -128,30 +128,22 @@ def window_samples(signal, column, frontend):
     return signal[(column - WINDOW + 1) * step : (column + 1) * step + frontend.n_fft - frontend.hop_length]
 
 
-def _intervals(span, frontend, bands):
+def _bounds(span, frontend, bands):
     """Return the bounds of levels of the frames of ten columns, relative to nothing: two of (50, n_mels)."""
     found = _measure(span, 0, WINDOW * FRAMES, frontend, bands)
-    level, wrong = found[:, :-1], found[:, -1:]
-    part = 10 ** ((wrong - level) / (2 * SCALE))  # of the root of the power
-    low, high = (2 * SCALE * np.log10(np.maximum(1 + side * part, TINY)) for side in (-1, 1))
-    return level + low - ARITHMETIC, level + high + ARITHMETIC
-
-
-def _loudest(low, high):
-    """Return the frames and bands of which one is the loudest: shape (n, 2)."""
-    return np.argwhere(high >= low.max())
+    return level_bounds(found[:, :-1], found[:, -1:])
 
 
 def _certain_levels(span, levels, unsure, frontend, bands):
     """Return the levels of the last of ten columns, of which some are unsure: each from an interval of its own."""
-    low, high = _intervals(span, frontend, bands)
+    low, high = _bounds(span, frontend, bands)
     least, most = (np.rint(np.clip(a - b.max() + TOP, 0, TOP))[-FRAMES:] for a, b in ((low, high), (high, low)))
     levels = np.where(unsure, most, levels)
     unsure = unsure & (most != least)
     if unsure.any():
         wanted = np.argwhere(unsure) + ((WINDOW - 1) * FRAMES, 0)
         unpadded = frontend._replace(padding="end")  # its first frame begins with the first sample
-        levels[unsure] = exact_levels(span, unpadded, bands, wanted, _loudest(low, high), False)
+        levels[unsure] = exact_levels(span, unpadded, bands, wanted, loudest_bands(low, high), False)
     return levels
 
 
@@ -160,8 +152,8 @@ def _certain_distance(signal, column, window, frontend, bands):
     step, start = FRAMES * frontend.hop_length, column - WINDOW + 1  # the column is not behind the last one
     loudest = []
     for end in (column, window):
-        found = _intervals(window_samples(signal, end, frontend), frontend, bands)
-        loudest.append((found[1].max(), _loudest(*found) + ((end - column) * FRAMES, 0)))
+        found = _bounds(window_samples(signal, end, frontend), frontend, bands)
+        loudest.append((found[1].max(), loudest_bands(*found) + ((end - column) * FRAMES, 0)))
     sign = 1 if loudest[0][0] >= loudest[1][0] else -1
     (_, upper), (_, lower) = loudest[::sign]
     span = signal[start * step : (window + 1) * step + frontend.n_fft - frontend.hop_length]

@@ -7,9 +7,8 @@ So each level is computed as an interval. Where both of its ends round to the sa
 is the level; where they do not, `exact` finds it with whole numbers of any size.
 """
 
-from contextlib import contextmanager
 from functools import lru_cache
-from math import log2, sqrt
+from math import log, log2, sqrt
 
 import numpy as np
 
@@ -20,8 +19,10 @@ from .stft import strided
 TOP = 255
 SCALE = 5.0 * TOP / TOP_DB  # levels for a factor of ten in power
 CHUNK, SPARE = 64, 4  # frames that are computed at a time; pieces of memory that are kept
+LINE = 8  # floats of a cache line
 _spare: list = []
 _WRITES = int(np.__version__.split(".")[0]) >= 2  # whether a transform can be written into an array
+ROOT = 2 * SCALE / log(10.0)  # levels for a factor of e in the root of power
 TINY = 1e-300  # a power that no sound has
 ARITHMETIC = 2.0**-36  # levels: bound of what sums, products and logarithms of float64 may be wrong by
 TRANSFORM = 2.0**-44  # bound of the error of a bin of 1024 samples, relative to their norm; measured: at most 2**-47
@@ -47,44 +48,48 @@ def level_spectrogram(windows, frontend, bands, hop=None):
         Whole numbers from 0 to 255, which is the level of the loudest band. In silence, all are 255.
     """
     found = _frame_levels(windows, frontend, bands, hop)  # (b, n_frames, n_mels + 1)
-    level, wrong = found[..., :-1], found[..., -1:]
-    worst = (wrong[..., 0] - level.min(axis=2)).max(axis=1)  # of the windows
+    level, wrong = found[..., :-1], found[..., -1]
+    worst = float((wrong - level.min(axis=2)).max())
     sure = 0.5 - 2 * level_error(0.0, worst)  # so near to a level, neither a band nor the loudest can be wrong enough
     x = level - (level.max(axis=(1, 2), keepdims=True) - TOP)
     levels = np.rint(x)
     x -= levels
-    unsure = np.abs(x, out=x) > sure[:, np.newaxis, np.newaxis]
-    np.maximum(levels, 0.0, out=levels)
-    if unsure.any():
-        for window in np.flatnonzero(unsure.any(axis=(1, 2))):
+    if np.abs(x, out=x).max() > sure:
+        for window in np.flatnonzero(x.max(axis=(1, 2)) > sure):
             levels[window] = _certain_levels(windows[window], level[window], wrong[window], frontend, bands)
-    return levels.swapaxes(1, 2).astype(np.float32)
+    return np.maximum(levels, 0.0, out=levels).swapaxes(1, 2).astype(np.float32)
 
 
 def _certain_levels(window, level, wrong, frontend, bands):
     """Return the levels of one window, (n_frames, n_mels), each from an interval of its own."""
-    low, high = level - level_error(level, wrong), level + _above(level, wrong)
+    low, high = level_bounds(level, wrong[:, np.newaxis])
     levels, least = (np.rint(np.clip(a - b.max() + TOP, 0, TOP)) for a, b in ((high, low), (low, high)))
     unsure = levels != least
     if unsure.any():
-        loudest = np.argwhere(high >= low.max())
-        levels[unsure] = exact_levels(window, frontend, bands, np.argwhere(unsure), loudest)
+        levels[unsure] = exact_levels(window, frontend, bands, np.argwhere(unsure), loudest_bands(low, high))
     return levels
-
-
-def _above(level, wrong):
-    """Return by how much levels may be too low, if the power that a band may be wrong by has the level `wrong`."""
-    return 2 * SCALE / np.log(10.0) * np.log1p(10 ** ((wrong - level) / (2 * SCALE))) + ARITHMETIC
 
 
 def level_error(level, wrong):
     """Return by how much levels may be wrong, if the power that a band may be wrong by has the level `wrong`.
 
-    They may be too high by so much, which is infinite where a band may be empty, and too low by less.
+    The root of a band's power may be wrong by a part r, so its logarithm by at most `-log(1 - r)`, which is less than
+    1.4 r up to r = 1/2. From there on the result is more than 9 levels: nothing is known.
     """
-    ratio = np.minimum(10 ** ((wrong - level) / (2 * SCALE)), 1.0)
-    with np.errstate(divide="ignore"):
-        return -2 * SCALE / np.log(10.0) * np.log1p(-ratio) + ARITHMETIC
+    return 1.4 * ROOT * 10 ** ((wrong - level) / (2 * SCALE)) + ARITHMETIC
+
+
+def level_bounds(level, wrong):
+    """Return the bounds of levels, the lower and the upper; arguments as those of `level_error`."""
+    part = 10 ** ((wrong - level) / (2 * SCALE))  # of the root of the power
+    with np.errstate(divide="ignore"):  # below is nothing, if there may be no power
+        below = ROOT * np.log1p(-np.minimum(part, 1.0))
+    return level + below - ARITHMETIC, level + ROOT * np.log1p(part) + ARITHMETIC
+
+
+def loudest_bands(low, high):
+    """Return the frames and bands of which one is the loudest, from the bounds of their levels: shape (n, 2)."""
+    return np.argwhere(high >= low.max())
 
 
 def _frame_levels(windows, frontend, bands, hop):
@@ -130,18 +135,19 @@ def _fill_chunk(found, frames, bands, floor):
     """
     b, n, n_fft = frames.shape
     bins = 1 + n_fft // 2
-    with _scratch(b * n * (n_fft + 3 * bins)) as scratch:
-        windowed = scratch[: b * n * n_fft].reshape(b, n, n_fft)
-        spectrum = scratch[windowed.size : -b * n * bins].reshape(b, n, 2 * bins)
-        power = scratch[-b * n * bins :].reshape(b, n, bins)
-        np.multiply(frames, _hann(n_fft), out=windowed)
-        spectrum = _transform(windowed, spectrum)  # real and imaginary parts alternate
-        np.multiply(spectrum, spectrum, out=spectrum)
-        np.add(spectrum[..., ::2], spectrum[..., 1::2], out=power)
-        for band in bands:
-            np.matmul(power[..., band.bins], band.weights, out=found[..., band.mels])
-        np.matmul(power, _ones(bins), out=found[..., -1])
-    found[..., -1] *= _transform_error(n_fft) ** 2 * 2 / n_fft * max(band.total for band in bands)
+    scratch = _take(b * n * (n_fft + 2 * bins))
+    windowed = scratch[: b * n * n_fft].reshape(b, n, n_fft)
+    spectrum = scratch[windowed.size :][: 2 * b * n * bins].reshape(b, n, 2 * bins)
+    power = scratch[: b * n * bins].reshape(b, n, bins)  # where the windowed frames are no longer needed
+    np.multiply(frames, _hann(n_fft), out=windowed)
+    spectrum = _transform(windowed, spectrum)  # real and imaginary parts alternate
+    np.multiply(spectrum, spectrum, out=spectrum)
+    np.add(spectrum[..., ::2], spectrum[..., 1::2], out=power)
+    for band in bands:
+        np.matmul(power[..., band.bins], band.weights, out=found[..., band.mels])
+    np.matmul(power, _error_weights(n_fft, max(band.total for band in bands)), out=found[..., -1])
+    if len(_spare) < SPARE:
+        _spare.append(scratch)
     np.maximum(found, _floors(found.shape[2], floor), out=found)
     np.log10(found, out=found)
     found *= SCALE
@@ -184,22 +190,22 @@ def _transform(windowed, spectrum):
     return np.fft.rfft(windowed).view(np.float64)
 
 
-@contextmanager
-def _scratch(size):
-    """Yield floats that nothing else uses. They are kept for the next call: fresh memory takes as long as the sums."""
+def _take(size):
+    """Return floats that nothing else uses. Callers give them back: fresh memory takes as long as the sums."""
     try:
         array = _spare.pop()  # one step: threads cannot get the same
     except IndexError:
         array = np.empty(0)
-    array = array if len(array) >= size else np.empty(size)
-    yield array[:size]
-    if len(_spare) < SPARE:
-        _spare.append(array)
+    if len(array) < size:
+        array = np.empty(size + LINE)
+        array = array[-(array.ctypes.data // 8) % LINE :]  # products are 6 % faster if they begin with a cache line
+    return array
 
 
 @lru_cache(maxsize=4)
-def _ones(n):
-    return np.ones(n)
+def _error_weights(n_fft, total):
+    """Return what makes of the powers of all bins the power that a band may be wrong by: shape (bins,)."""
+    return np.full(1 + n_fft // 2, _transform_error(n_fft) ** 2 * 2 / n_fft * total)
 
 
 @lru_cache(maxsize=4)

@@ -39,7 +39,7 @@ class Workspace:
         last, fused = layers[-1], network.fused
         self.network = copy(network)  # a copy has no spare workspaces: this one would be among them
         self.windows = windows
-        self.log_mel = arena.zeros(windows, network.frontend.n_mels, network.frontend.n_frames)
+        self.log_mel = arena.zeros(windows, network.frontend.n_frames, network.frontend.n_mels).swapaxes(1, 2)
         self.embedding = arena.zeros(windows, network.dim)
         self.scratch = [Scratch(max(sizes), arena) for _ in range(threads)]
         self.strip_maps = [winograd.strip_map(layers[1], arena) if fused else None for _ in range(threads)]

@@ -125,11 +125,25 @@ def record(tape, layer, x, out, scratch, strip):
         tape.maximum(y[:2], y[2:], out=y[:2])
         tape.maximum(y[:1], y[1:2], out=y[:1])
         y = y[:1]
-    tape.add(y, bias, out=y)
-    activate(tape, layer, y, y)
-    pixels = y.reshape(*((1, 1) if layer.pool else (2, 2)), b, rows, tiles, layer.filters).swapaxes(1, 2)
-    height, width = out.tiles.shape[1], layer.shape[2] // (2 if layer.pool else 1)
-    for first, part in enumerate(pixels):  # (b, pixels of a tile along columns, rows, tiles, filters)
-        target = out.tiles[:, first : height : len(pixels)]
+    long = y.reshape(len(y), -1)
+    tape.add(long, np.tile(bias, y.shape[1]), out=long)
+    _place(tape, y.reshape(*((1, 1) if layer.pool else (2, 2)), b, rows, tiles, layer.filters), out, layer)
+
+
+def _place(tape, pixels, out, layer):
+    """Record the activation, and the way into a map.
+
+    The axes of `pixels` are: row and column in the tile; window; row and column of tiles; filter.
+    """
+    size, _, b, rows, tiles, filters = pixels.shape
+    _, height, phases, _, _ = out.tiles.shape
+    width = layer.shape[2] // (2 if layer.pool else 1)
+    if (height, width, phases) == (size * rows, size * tiles, 1):  # whole tiles: one call
+        window, row, _, column, _ = (stride // 4 for stride in out.tiles.strides)
+        strides = row, column, window, size * row, size * column, 1
+        activate(tape, layer, pixels, strided(out.tiles, pixels.shape, strides))
+        return
+    for first, part in enumerate(pixels.swapaxes(1, 2)):  # (b, pixels of a tile along columns, rows, tiles, filters)
+        target = out.tiles[:, first:height:size]
         for source, place in columns_of(part[:, :, : target.shape[1]], target, width):
-            tape.copy(source, out=place)
+            activate(tape, layer, source, place)

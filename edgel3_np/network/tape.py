@@ -69,12 +69,15 @@ class Tape:
         self.calls.append((np.maximum, a, zeros, out))
 
     def levels(self, a, out):
-        """Record `out = clip(round(a), 0, TOP)`; a number in the middle is rounded to the even one."""
-        long = _long_rows(out)
-        if a is out:
-            a = out = long
-        self.calls.append((_rint, a, None, out))
-        self.calls.append((_clip, long, None, long))
+        """Record `out = clip(round(a), 0, TOP)`; a number in the middle is rounded to the even one.
+
+        `a` is overwritten.
+        """
+        long, in_place = _long_rows(a), out is a or a.strides[-1] != a.itemsize
+        self.calls.append((_rint, long, None, long))
+        self.calls.append((_clip, long, None, long) if in_place else (_clip, a, None, out))
+        if in_place and out is not a:  # of calls that jump through memory, a copy is the fastest
+            self.copy(a, out=out)
 
     def max(self, a, axis, out):
         """Record `out = a.max(axis)`."""

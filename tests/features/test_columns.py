@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edgel3_np.features import columns
+from edgel3_np.features import columns, levels
 from edgel3_np.features.columns import NOTHING, distances, hear
 from edgel3_np.features.exact import exact_levels
 from edgel3_np.features.frontend import FrontEnd
@@ -97,10 +97,9 @@ def test_integers_find_the_same(seed, monkeypatch):
     expected, heard = hear(signal, NOTHING, SMALL, BANDS[SMALL])
     ends = np.array([18, 19])
     rows = distances(signal, heard, ends, SMALL, BANDS[SMALL])
-    calls, real = [], columns.level_error
+    calls = []
     monkeypatch.setattr(columns, "exact_levels", lambda *given: calls.append(len(given[3])) or exact_levels(*given))
-    monkeypatch.setattr(columns, "level_error", lambda level, wrong: real(level, wrong) + 0.6)
-    monkeypatch.setattr(columns, "ARITHMETIC", 0.6)
+    monkeypatch.setattr(levels, "ARITHMETIC", 0.6)
     found, unsure = hear(signal, NOTHING, SMALL, BANDS[SMALL])
     assert found.tobytes() == expected.tobytes() and sum(calls) > 100
     calls.clear()

@@ -104,6 +104,21 @@ def test_a_band_at_a_threshold_is_decided_by_integers():
     assert len(decided) > 1
 
 
+@pytest.mark.parametrize("part", [1e-12, 1e-6, 0.01, 0.3, 0.49, 0.5, 0.7, 1.0, 3.0])
+def test_the_quick_bound_of_a_level_covers_the_exact_bounds(part):
+    """`part` of the root of a band's power may be wrong. From a half on, the bound says that nothing is known."""
+    wrong = 2 * levels.SCALE * np.log10(part)
+    low, high = levels.level_bounds(np.zeros(1), np.full(1, wrong))
+    exactly = 2 * levels.SCALE * np.log10([max(1 - part, 1e-300), 1 + part])
+    error = levels.level_error(0.0, wrong)
+    assert low[0] <= exactly[0] or part >= 1
+    assert exactly[1] <= high[0] <= error
+    if part <= 0.5:
+        assert -low[0] <= error and error < 1.5 * -exactly[0] + 1e-9
+    else:
+        assert error > 9.0 and np.isneginf(low[0]) == (part >= 1)
+
+
 @pytest.mark.parametrize("n", [256, 1024, 8192])
 def test_the_transform_is_within_its_bound(n):
     """The error of bins, relative to the norm of the samples, computed with integers: a fifth of the bound at most."""

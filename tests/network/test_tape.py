@@ -50,3 +50,23 @@ def test_overflow_is_quiet():
     tape.add(x, np.float32(-np.inf), out=x)
     execute(tape)
     assert np.isnan(x).all()
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1), (2, 0, 1)])
+@pytest.mark.parametrize("strided", [False, True])
+def test_levels_are_rounded_and_cut(axes, strided):
+    """In place and into another array, whatever lies next to what in memory."""
+    start = np.random.default_rng(0).uniform(-300, 600, (3, 4, 10)).astype(np.float32)
+    start[0, 0, :6] = [0.5, 1.5, 254.5, 255.5, -0.5, 2.5]
+    expected = np.clip(np.rint(start), 0, 255).transpose(axes)
+    a, room = start.copy().transpose(axes), np.full((12, 12, 12), 7, np.float32)
+    out = room[tuple(slice(1, 1 + n) for n in a.shape)] if strided else np.empty(a.shape, np.float32)
+    tape = Tape("test")
+    tape.levels(a, out=out)
+    execute(tape)
+    np.testing.assert_array_equal(out, expected)
+    assert (room == 7).sum() == room.size - strided * out.size + strided * (expected == 7).sum()
+    again, tape = start.copy().transpose(axes), Tape("test")
+    tape.levels(again, out=again)
+    execute(tape)
+    np.testing.assert_array_equal(again, expected)
