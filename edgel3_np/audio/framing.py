@@ -192,7 +192,8 @@ def windows(blocks, window, hop, pad_left, batch, before=0, after=0):
             samples = span.samples((count - 1) * hop + whole)
             step = samples.strides[0]
             strides = (hop * step if batch > 1 else 0, step)  # of a hop of hours, not every system holds the stride
-            view = np.lib.stride_tricks.as_strided(samples, (count, whole), strides, writeable=False)
+            view = np.ndarray((count, whole), samples.dtype, samples, 0, strides)
+            view.flags.writeable = False
             yield view[done - first :]
             done = ready
         if ended and done >= complete:

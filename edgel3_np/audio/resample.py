@@ -91,10 +91,10 @@ def resample(blocks, sr, target_sr, exact=False):
     poly = _polyphase(sr, target_sr, exact)
     compute, size = _exact if exact else _direct if poly.bank is None else _filter_bank, poly.outputs
     ratio = float(target_sr) / sr
-    time, current, done = np.zeros(1), -1, 0
+    time, current, done = np.zeros(size + 1 if exact else 1), -1, 0
     for span in spans(blocks, lambda number: _inputs_of(poly, number * size, size)):
         number, end, ended, paused = span[-4:]
-        if number > current:  # resampy's running sum of time, to the bit: `size` values, and the next one
+        if number > current and not exact:  # resampy's running sum of time, to the bit: `size` values, and the next one
             time, current = np.cumsum(np.append(time[-1], np.full(size, 1.0 / ratio))), number
         first = number * size
         total = end * poly.p // poly.q if exact else int(end * ratio)

@@ -53,15 +53,16 @@ def hear(signal, heard, frontend, bands):
     x = level - (top - TOP)
     levels = np.rint(x)
     low = np.maximum(level.min(axis=2, keepdims=True), top - (TOP + 1))  # no lower level matters
-    unsure = np.abs(x - levels) > 0.5 - error - level_error(low, wrong)
-    np.maximum(levels, 0.0, out=levels)
-    if (low <= SILENT).any():
-        levels[level <= SILENT] = 0.0
-    if unsure.any():
+    distance = np.abs(x - levels)
+    if distance.max(initial=0.0) > 0.5 - error.max(initial=0.0) - level_error(0.0, (wrong - low).max(initial=SILENT)):
+        unsure = distance > 0.5 - error - level_error(low, wrong)
         unsure &= (x > -1) & (level > SILENT)
         for column in np.flatnonzero(unsure.any(axis=(1, 2))):
             span = window_samples(signal, first + column, frontend)
             levels[column] = _certain_levels(span, levels[column], unsure[column], frontend, bands)
+    np.maximum(levels, 0.0, out=levels)
+    if low.min(initial=0.0) <= SILENT:
+        levels[level <= SILENT] = 0.0
     return levels.reshape(-1, frontend.n_mels).astype(np.float32), heard
 
 
