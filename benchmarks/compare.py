@@ -25,7 +25,7 @@ import networks
 import numpy as np
 import pipeline
 import startup
-from engines import installed
+from engines import AGREE, AGREE_WHOLE, installed
 
 from edgel3_np import load_model
 from edgel3_np.diagnostics.checks import synthesise
@@ -35,8 +35,6 @@ from edgel3_np.pipeline import spectrogram
 
 HERE = Path(__file__).resolve().parent
 BY_HAND = "## Large collections"  # from here on, RESULTS.md is kept
-AGREE = 1e-4
-AGREE_WHOLE = 0.3  # of networks of whole numbers, whose levels the others neither round nor cut
 OURS = {"edgel3_np, hop 1 s": 1.0, "edgel3_np, hop 0.1 s": 0.1}
 ALONE = "edgel3_np, network alone"
 

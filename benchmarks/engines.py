@@ -25,6 +25,8 @@ from edgel3_np.network.threads import one_blas_thread
 from edgel3_np.network.whole import folded_kernels
 from edgel3_np.weights.format import load_weights
 
+AGREE = 1e-4  # how nearly an engine must agree: part of the largest value
+AGREE_WHOLE = 0.3  # with networks of whole numbers, whose levels the others neither round nor cut
 BATCHES = (8, 64)  # windows in a batch; each engine runs with the size that suits it best
 
 
