@@ -43,8 +43,9 @@ class Stream:
 
     Notes
     -----
-    An embedding comes with the last sample of its window. Of a network for streams, such as pico-64-stream, it comes
-    0.354 s later, because that hears what follows; nothing is computed twice, however short the hop.
+    An embedding comes with the last sample of its window; if the signal is resampled, with 64 samples of the lower rate
+    more (8 ms of 8 kHz). Of a network for streams, such as pico-64-stream, it comes 0.354 s later, because that hears
+    what follows; nothing is computed twice, however short the hop.
 
     Raises
     ------

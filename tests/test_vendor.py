@@ -430,6 +430,17 @@ def test_models_by_name_and_path(tmp_path, monkeypatch, small_npz):
     assert start(["-c", code, str(tmp_path / "d")]) == "['mine', 'small'] sparse\nTrue\n"
 
 
+def test_a_model_for_streams(tmp_path):
+    assert vendor.main([str(tmp_path), "--models", "pico-64-stream"]) == 0
+    sound = np.sin(0.3 * np.arange(12000))
+    np.save(tmp_path / "sound.npy", sound)
+    code = "import sys, numpy; sys.path.insert(0, sys.argv[1]); import edgel3_np as l3\n"
+    code += "sound = numpy.load(sys.argv[1] + '/sound.npy')\n"
+    code += "print(l3.embed(sound, 8000, model='pico-64-stream').sha256())"
+    found = start(["-c", code, str(tmp_path)]).strip()
+    assert found == edgel3_np.embed(sound, 8000, model="pico-64-stream").sha256()
+
+
 def test_wrong_models(tmp_path, capsys, small_npz):
     save_weights(tmp_path / "pico-64.npz", factory.random_weights())
     (tmp_path / "small.npz").write_bytes(small_npz.read_bytes())

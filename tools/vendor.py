@@ -34,7 +34,7 @@ from edgel3_np._files import read_file
 from edgel3_np._version import CONTRACT
 from edgel3_np.classify import classifier as classifiers
 from edgel3_np.errors import EdgeL3Error
-from edgel3_np.network.plan import plan_network
+from edgel3_np.model import build_model
 from edgel3_np.weights.format import MAX_FILE_BYTES, parse_weights
 from edgel3_np.weights.locate import find_model
 from edgel3_np.weights.registry import DEFAULT, is_bundled
@@ -230,7 +230,7 @@ def format_note(found, weights, parts, wav_only):
     Parameters
     ----------
     found : dict of str to bytes
-    weights : dict of str to Weights
+    weights : dict of str to Weights or ColumnWeights
         As `collect` returns them.
     parts : list of str
         Parts in the copy.
@@ -243,7 +243,7 @@ def format_note(found, weights, parts, wav_only):
     sparse = [
         name
         for name, parsed in weights.items()
-        if any(layer.algorithm == "sparse" for layer in plan_network(parsed).layers)
+        if any(layer.algorithm == "sparse" for layer in build_model(parsed).network.layers)
     ]
     needs = ["Python >= 3.9", f"numpy >= {NEEDS['numpy']}"]
     needs.append(f"scipy >= {NEEDS['scipy']} ({'for ' + ', '.join(sparse) if sparse else 'not for these models'})")

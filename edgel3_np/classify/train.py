@@ -15,6 +15,7 @@ from ..collections.gather import list_paths
 from ..errors import EdgeL3Error, warn
 from ..model import cached_model
 from ..network.threads import check_threads
+from ..pipeline import framing_for
 from ..weights.locate import is_path
 from ..weights.registry import DEFAULT
 from .classifier import MAX_CLASSES, Classifier, load_classifier, save_classifier
@@ -106,7 +107,7 @@ def train(
     (('hiss', 'tone'), [6, 6])
     """
     import_sklearn()
-    check_seconds("hop_size", hop_size)
+    hop_size = check_seconds("hop_size", hop_size)
     check_executor(None, jobs, 1)
     check_threads(threads, 1)
     if output is not None:
@@ -122,13 +123,14 @@ def train(
     name = os.path.abspath(os.fsdecode(model)) if is_path(model) else str(model)
     cached_model.cache_clear()  # the file may have changed since it was loaded
     loaded = cached_model(name, None if dim is None else check_whole("dim", dim))
+    framing_for(loaded.network, hop_size, True)  # a network for streams has hops of its own
     found = read_labels(list_paths(labels), report_problem)
     classes = _classes_of(found)
     options = {
         "model": name,
         "sha256": loaded.sha256,
         "dim": dim,
-        "hop_size": check_seconds("hop_size", hop_size),
+        "hop_size": hop_size,
         "center": True,
         "threads": threads or (1 if jobs > 1 else None),
         "resume": True,

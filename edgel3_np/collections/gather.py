@@ -9,6 +9,7 @@ import numpy as np
 
 from .._version import CONTRACT
 from ..errors import EdgeL3Error
+from ..weights.registry import BUNDLED_SHA256
 from .find import find_files
 from .parquet.part import NAME
 from .results import recording_of
@@ -132,7 +133,8 @@ def space_of(model):
 
 def describe(space):
     """Return an `EmbeddingSpace` in words, for messages."""
-    return f"length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
+    name = "".join(f"{name}, " for name, sha256 in BUNDLED_SHA256.items() if sha256 == space.sha256)
+    return f"{name}length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
 
 
 def check_space(space, wanted, path):

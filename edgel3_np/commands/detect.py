@@ -255,7 +255,8 @@ def _add_collections(add):
         "--keep-embeddings",
         "--embeddings",
         metavar="DIR",
-        help="keep embeddings in this directory, as `edgel3-np embed -o DIR` does; those that are there are used",
+        help="keep embeddings in this directory, as `edgel3-np embed -o DIR` does; those of this model that are there "
+        "are used, those of another are replaced",
     )
     add("-r", "--recursive", action=argparse.BooleanOptionalAction, default=True, help="search subdirectories as well")
     add_run_options(add)

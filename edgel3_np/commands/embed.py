@@ -152,7 +152,7 @@ def _add_files(add):
         "--output",
         metavar="DIR",
         help="directory for the outputs, in a tree like that of the inputs (default: next to each input); it is made "
-        "if it is missing",
+        "if it is missing. Embeddings of another model, or with other options, are replaced: take a directory for each",
     )
     add("-x", "--suffix", metavar="TEXT", help="write <name>_TEXT.npz instead of <name>.npz")
     add(

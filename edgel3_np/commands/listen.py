@@ -130,10 +130,10 @@ def build_parser():
     """Build the parser of the listen command's options."""
     parser = make_parser(
         PROGRAM,
-        "Embed sound while it arrives. Prints a line for each window of one second, as soon as it is "
-        "complete: its start in seconds since the sound began, the level of the sound that is new since the line "
-        "before in dBFS, and with --examples the cosine and the label of the nearest example; with --classifier the "
-        "scores and labels of the classes that are heard.",
+        "Embed sound while it arrives. Prints a line for each window of one second, as soon as it is complete "
+        "(of pico-64-stream 0.36 s later): its start in seconds since the sound began, the level of the sound that is "
+        "new since the line before in dBFS, and with --examples the cosine and the label of the nearest example; with "
+        "--classifier the scores and labels of the classes that are heard.",
         [
             "edgel3-np listen --examples sounds/            # the microphone; sounds/bark/a.wav is an example of bark",
             "arecord -f S16_LE -r 16000 -t raw | edgel3-np listen -",

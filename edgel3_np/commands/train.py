@@ -81,7 +81,8 @@ def build_parser():
     add(
         "--embeddings",
         metavar="DIR",
-        help="folder of embeddings: those of the same recordings and model are used, what is missing is added "
+        help="folder of embeddings: those of the same recordings and model are used, what is missing is added, and "
+        "those of another model are replaced "
         "(default: nothing is kept)",
     )
     add(

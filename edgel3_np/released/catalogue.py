@@ -34,7 +34,7 @@ ACCURACIES = {  # per cent: ESC-50, UrbanSound8K; Kumari et al., PAISE 2019, and
 }
 GOOD_FOR = {  # by family, and the models that come with the package
     "pico-64": "urban, everyday, up to 4 kHz",
-    "pico-64-stream": "the same, live or every 0.1 s",
+    "pico-64-stream": "like pico-64, hops below 0.5 s",
     "sea": "urban sound, up to 4 kHz",
     "sparse": "urban sound, animals, birds",
     "openl3": "everyday sound, birds, music",

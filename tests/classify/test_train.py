@@ -184,6 +184,7 @@ def test_wrong_labels_and_options(tmp_path, sounds, monkeypatch):
         (sounds, {"output": tmp_path / "no" / "c.npz"}, "expected a name in an existing directory"),
         (sounds, {"model": "nothing"}, "expected an installed model"),
         (sounds, {"hop_size": 0}, "hop_size"),
+        (sounds, {"model": "pico-64-stream", "hop_size": 0.25}, "hop_size: expected a multiple of 0.1 s"),
         (sounds, {"jobs": 0}, "jobs"),
     ):
         with pytest.raises(EdgeL3Error, match=message):

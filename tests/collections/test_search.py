@@ -332,6 +332,8 @@ def test_embedding_spaces():
     space = embedding_space(provenance("a"), "a.npz", DIM)
     assert space == EmbeddingSpace("a" * 64, CONTRACT, DIM) == (space.sha256, space.contract, space.dim)
     assert describe(space) == f"length {DIM}, numeric contract {CONTRACT}, weights' sha256 'aaaaaaaaaaaaaaaa'"
+    bundled = EmbeddingSpace(edgel3_np.load_model("pico-64").sha256, CONTRACT, 64)
+    assert describe(bundled).startswith("pico-64, length 64, ")
     for said in ({}, {"options": {}}, {**provenance("a"), "weights_sha256": 3}, {**provenance("a"), "options": [5]}):
         with pytest.raises(edgel3_np.EdgeL3Error, match="b.npz: expected a provenance with weights_sha256") as caught:
             embedding_space(said, "b.npz")
