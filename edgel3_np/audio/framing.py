@@ -137,7 +137,7 @@ def whole_columns(hop_size, column, sr):
     columns = hop_size * sr / column
     if not columns > 0.5 or abs(columns - round(columns)) > 1e-6:
         below = [int(columns)] if columns > 1 else []
-        near = " and ".join(f"{number * column / sr:g}" for number in (*below, int(columns) + 1))
+        near = " and ".join(f"{number * column / sr:.12g}" for number in (*below, int(columns) + 1))
         raise EdgeL3Error(
             f"hop_size: expected a multiple of {column / sr:g} s for a network for streams (the next: {near}), found "
             f"{hop_size!r}"

@@ -25,6 +25,7 @@ PART = 8  # an output needs so many times as many inputs as its part has more th
 MAX_BANK = 1_500_000  # weights of a filter bank; a larger one (44101 Hz) is not kept: each output computes its own
 MAX_DIRECT = 1 << 18  # weights that are computed at a time where no bank is kept
 SAMPLE_BITS, LIMB_BITS = 27, 28  # of a sample that is resampled exactly: behind the point, and in all
+LEAST = 2.0**-300  # magnitude of a sample for models of whole numbers: smaller ones are zeros
 
 
 class _Part(NamedTuple):
@@ -86,7 +87,7 @@ def resample(blocks, sr, target_sr, exact=False):
     8000
     """
     if sr == target_sr:
-        yield from blocks
+        yield from map(_without_traces, blocks) if exact else blocks
         return
     poly = _polyphase(sr, target_sr, exact)
     compute, size = _exact if exact else _direct if poly.bank is None else _filter_bank, poly.outputs
@@ -109,6 +110,14 @@ def resample(blocks, sr, target_sr, exact=False):
             return
         if paused:
             yield None
+
+
+def _without_traces(block):
+    """Return a block with zeros in place of samples below `LEAST`; None stays None."""
+    if block is None:
+        return None
+    heard = np.abs(block) >= LEAST
+    return block if heard.all() else block * heard
 
 
 def _inputs_of(poly, first, count):

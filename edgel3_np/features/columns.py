@@ -6,7 +6,8 @@ relative to the loudest band of the last second. The level of silence is 0. Noth
 as a whole.
 
 As in `levels`, all is defined by the samples alone, computed as intervals, and decided by `exact` where an interval has
-no single level.
+no single level. A sample is zero or at least `resample.LEAST` in magnitude. So the square of a frame's norm is zero or
+above 1e-195, and the power that its bands may be wrong by is `TINY` or above 1e-230: silence is certain.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ from .levels import SCALE, TINY, TOP, fill_levels, level_bounds, level_error, lo
 
 WINDOW, FRAMES = 10, 5  # columns of a window, frames of a column
 _OF_WINDOW = np.arange(1 - WINDOW, 1)  # columns, from its last one
-SILENT = SCALE * np.log10(TINY) + 1.0  # levels relative to nothing: of bands without power, and up to here
+FLOOR = 1e-270  # the least power of a band: if there may be less, the error says so, for in sound it is above that
+NO_POWER, SILENT = SCALE * np.log10(FLOOR), SCALE * np.log10(TINY) + 1.0  # relative to nothing: of bands; of errors
 
 
 NOTHING = np.empty((4, 0))  # of no columns
@@ -56,13 +58,13 @@ def hear(signal, heard, frontend, bands):
     distance = np.abs(x - levels)
     if distance.max(initial=0.0) > 0.5 - error.max(initial=0.0) - level_error(0.0, (wrong - low).max(initial=SILENT)):
         unsure = distance > 0.5 - error - level_error(low, wrong)
-        unsure &= (x > -1) & (level > SILENT)
+        unsure &= (level_bounds(level, wrong)[1] - (top - TOP) + error > -1) & (wrong > SILENT)
         for column in np.flatnonzero(unsure.any(axis=(1, 2))):
             span = window_samples(signal, first + column, frontend)
             levels[column] = _certain_levels(span, levels[column], unsure[column], frontend, bands)
     np.maximum(levels, 0.0, out=levels)
-    if low.min(initial=0.0) <= SILENT:
-        levels[level <= SILENT] = 0.0
+    if wrong.min(initial=0.0) <= SILENT:
+        levels *= wrong > SILENT
     return levels.reshape(-1, frontend.n_mels).astype(np.float32), heard
 
 
@@ -70,13 +72,14 @@ def _measure(signal, first, count, frontend, bands):
     """Return levels of frames relative to nothing, and of errors: (count, n_mels + 1); see `levels.fill_levels`."""
     step = 8 * frontend.hop_length
     frames = np.ndarray((1, count, frontend.n_fft), np.float64, signal, first * step, (0, step, 8))
-    return fill_levels(np.empty((1, count, frontend.n_mels + 1)), frames, bands, TINY)[0]
+    return fill_levels(np.empty((1, count, frontend.n_mels + 1)), frames, bands, FLOOR)[0]
 
 
 def _loudness(before, found):
     """Return what `hear` remembers of columns: (new, frames, n_mels + 1), and (2, known) of before -> (4, new)."""
     most, new = found.max(axis=1), len(found)  # of the frames of a column
-    peaks = np.full((2, WINDOW - 1 + new), SILENT)
+    peaks = np.empty((2, WINDOW - 1 + new))
+    peaks[0], peaks[1] = NO_POWER, SILENT  # before the first column
     few = before[:, -WINDOW + 1 :]
     peaks[:, WINDOW - 1 - few.shape[1] : WINDOW - 1] = few
     most[:, :-1].max(axis=1, out=peaks[0, WINDOW - 1 :])
@@ -112,7 +115,7 @@ def distances(signal, heard, ends, frontend, bands):
     whole = np.rint(x)
     unsure = np.abs(x - whole) > 0.5 - error - error[:, -1:]
     if unsure.any():
-        unsure &= (np.abs(x) <= TOP) & (level > SILENT) & (level[:, -1:] > SILENT)
+        unsure &= np.abs(x) - error - error[:, -1:] <= TOP
         for window, column in np.argwhere(unsure):
             pair = ends[window] - WINDOW + 1 + column, ends[window]
             whole[window, column] = _certain_distance(signal, *pair, frontend, bands)
@@ -151,12 +154,11 @@ def _certain_levels(span, levels, unsure, frontend, bands):
 def _certain_distance(signal, column, window, frontend, bands):
     """Return how far the level of a column lies above that of a window's last one, or, negative, below it."""
     step, start = FRAMES * frontend.hop_length, column - WINDOW + 1  # the column is not behind the last one
-    loudest = []
-    for end in (column, window):
-        found = _bounds(window_samples(signal, end, frontend), frontend, bands)
-        loudest.append((found[1].max(), loudest_bands(*found) + ((end - column) * FRAMES, 0)))
-    sign = 1 if loudest[0][0] >= loudest[1][0] else -1
-    (_, upper), (_, lower) = loudest[::sign]
     span = signal[start * step : (window + 1) * step + frontend.n_fft - frontend.hop_length]
+    here, last = (
+        loudest_bands(*_bounds(window_samples(signal, end, frontend), frontend, bands)) + ((end - column) * FRAMES, 0)
+        for end in (column, window)
+    )
     unpadded = frontend._replace(padding="end")  # its first frame begins with the first sample
-    return sign * (TOP - max(exact_levels(span, unpadded, bands, lower, upper, False)))
+    below, above = (max(exact_levels(span, unpadded, bands, *pair, False)) for pair in ((here, last), (last, here)))
+    return below - above  # one of them is 255, for it lies above the other

@@ -24,6 +24,7 @@ def exact_levels(window, frontend, bands, unsure, loudest, floored=True):
     window : np.ndarray [shape=(sr,), float64]
     frontend : FrontEnd
     bands : tuple of MelBand
+        Those of the front end, by which their powers are kept.
     unsure : np.ndarray [shape=(n, 2), int]
         Frames and mel bands whose level is wanted.
     loudest : np.ndarray [shape=(m, 2), int]
@@ -47,12 +48,15 @@ def exact_levels(window, frontend, bands, unsure, loudest, floored=True):
     """
     frames = {int(frame) for frame, _ in [*unsure, *loudest]}
     spectra = {frame: power_spectrum(_frame_of(window, frontend, frame)) for frame in frames}
-    most = max(bits for _, bits in spectra.values())
+    most = max(bits for _, bits, _ in spectra.values())
 
     def power(frame, mel):
         """Return the power of a band, or the floor if that is more; it stands for itself over 2**unit."""
-        spectrum, bits = spectra[int(frame)]
-        return max(floor, band_power(spectrum, bands, int(mel)) << 2 * (most - bits))
+        spectrum, bits, known = spectra[int(frame)]
+        key = frontend, int(mel)
+        if key not in known:
+            known[key] = band_power(spectrum, bands, int(mel))
+        return max(floor, known[key] << 2 * (most - bits))
 
     unit = 2 * (most + BITS + 1) + WEIGHT_BITS
     floor = -(-(1 << unit) // 10**20) if floored else 0  # AMIN**2
@@ -73,7 +77,8 @@ def _frame_of(window, frontend, frame):
 def power_spectrum(frame):
     """Return the powers of the bins of a frame, as whole numbers, and the bits of its samples behind the point.
 
-    A power stands for itself over `2**(2 * (bits + BITS + 1))`. Frames are kept, because windows share them.
+    A power stands for itself over `2**(2 * (bits + BITS + 1))`. Frames are kept, because windows share them, and with
+    each a dict for the powers of its bands.
 
     Parameters
     ----------
@@ -81,7 +86,7 @@ def power_spectrum(frame):
         Samples, float64; their number is a power of two, 8 or more.
     """
     spectrum, bits = windowed_transform(np.frombuffer(frame))
-    return [real * real + imaginary * imaginary for real, imaginary in spectrum[: len(spectrum) // 2 + 1]], bits
+    return [real * real + imaginary * imaginary for real, imaginary in spectrum[: len(spectrum) // 2 + 1]], bits, {}
 
 
 def windowed_transform(frame):

@@ -23,7 +23,7 @@ LINE = 8  # floats of a cache line
 _spare: list = []
 _WRITES = int(np.__version__.split(".")[0]) >= 2  # whether a transform can be written into an array
 ROOT = 2 * SCALE / log(10.0)  # levels for a factor of e in the root of power
-TINY = 1e-300  # a power that no sound has
+TINY = 1e-300  # a power below that of any error
 ARITHMETIC = 2.0**-36  # levels: bound of what sums, products and logarithms of float64 may be wrong by
 TRANSFORM = 2.0**-44  # bound of the error of a bin of 1024 samples, relative to their norm; measured: at most 2**-47
 

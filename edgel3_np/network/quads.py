@@ -139,8 +139,8 @@ def _place(tape, pixels, out, layer):
     _, height, phases, _, _ = out.tiles.shape
     width = layer.shape[2] // (2 if layer.pool else 1)
     if (height, width, phases) == (size * rows, size * tiles, 1):  # whole tiles: one call
-        window, row, _, column, _ = (stride // 4 for stride in out.tiles.strides)
-        strides = row, column, window, size * row, size * column, 1
+        window, row, _, column, item = (stride // 4 for stride in out.tiles.strides)  # item: of a channel
+        strides = row, column, window, size * row, size * column, item
         activate(tape, layer, pixels, strided(out.tiles, pixels.shape, strides))
         return
     for first, part in enumerate(pixels.swapaxes(1, 2)):  # (b, pixels of a tile along columns, rows, tiles, filters)

@@ -103,7 +103,7 @@ class Run:
         -------
         embedding : np.ndarray [shape=(b, dim), float32]
         """
-        key = len(rows), step
+        key = len(rows), step if len(rows) > 1 else 1
         if key not in self._head:
             self._head[key] = record_head(self, *key)
         self.features[: len(known)] = known

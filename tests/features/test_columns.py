@@ -1,5 +1,7 @@
 """Levels of columns: those of the oracle, whatever is computed before, and integers decide what is uncertain."""
 
+from functools import partial
+
 import numpy as np
 import oracles
 import pytest
@@ -104,6 +106,57 @@ def test_integers_find_the_same(seed, monkeypatch):
     assert found.tobytes() == expected.tobytes() and sum(calls) > 100
     calls.clear()
     assert distances(signal, unsure, ends, SMALL, BANDS[SMALL]).tobytes() == rows.tobytes() and len(calls) > 3
+
+
+@pytest.mark.parametrize("loudness", [1e-6, 1e-9, 1e-12, 1e-14])
+def test_a_transform_at_its_bound_changes_nothing(loudness, monkeypatch):
+    """Errors as large as may be, of sounds so far below an offset, which no band hears, that most are uncertain."""
+    rng, real = np.random.default_rng(5), levels._transform
+    mel = mel_filterbank(SMALL)
+    mel[:4] = 0
+    bands = mel_bands(mel)
+    time = np.arange(24 * 200 + 88)
+    signals = [1.0 + loudness * rng.standard_normal(len(time)), 1.0 + loudness * np.sin(1.1 * time) * (time > 2500)]
+    ends = np.arange(18, 24)
+
+    def compute():
+        for signal in signals:
+            found, heard = hear(signal, NOTHING, SMALL, bands)
+            yield found.tobytes(), distances(signal, heard, ends, SMALL, bands).tobytes()
+
+    def wrong(direction, windowed, spectrum):
+        found = real(windowed, spectrum)
+        error = 0.95 * levels._transform_error(SMALL.n_fft) * np.sqrt(np.square(windowed).sum(axis=-1, keepdims=True))
+        magnitude = np.hypot(found[..., ::2], found[..., 1::2])
+        angle = np.arctan2(found[..., 1::2], found[..., ::2])
+        if direction == "any":
+            angle = rng.uniform(0, 2 * np.pi, angle.shape)
+        error = -np.minimum(error, magnitude) if direction == "down" else error
+        found[..., ::2] += error * np.cos(angle)
+        found[..., 1::2] += error * np.sin(angle)
+        return found
+
+    expected = list(compute())
+    for direction in ("down", "up", "any", "any"):
+        monkeypatch.setattr(levels, "_transform", partial(wrong, direction))
+        assert list(compute()) == expected
+
+
+def test_distances_of_columns_whose_levels_are_hardly_known():
+    rng = np.random.default_rng(6)
+    loud = np.repeat(10 ** np.linspace(-26, 0, 25), 200)[
+        : 24 * 200 + 88
+    ]  # the last columns of a window are the loudest
+    signal = rng.standard_normal(len(loud)) * loud
+    _, heard = hear(signal, NOTHING, SMALL, BANDS[SMALL])
+    ends = np.arange(18, 24)
+    expected = distances(signal, heard, ends, SMALL, BANDS[SMALL])
+    assert len(np.unique(expected)) > 9 and (expected == 255).any()
+    for _ in range(5):
+        guessed = heard.copy()
+        guessed[2] += rng.uniform(-60, 60, 24)
+        guessed[3] += 60.0
+        assert distances(signal, guessed, ends, SMALL, BANDS[SMALL]).tobytes() == expected.tobytes()
 
 
 def test_a_band_at_a_threshold_is_decided_by_integers():

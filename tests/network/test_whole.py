@@ -1,5 +1,7 @@
 """Networks of whole numbers: the fast path, the plain functions and int64 give the same numbers, to the bit."""
 
+import random
+
 import numpy as np
 import oracles
 import pytest
@@ -67,6 +69,25 @@ def test_every_algorithm_in_any_batch_on_any_threads(variant, case, monkeypatch)
         assert forward(Workspace(network, windows), levels).tobytes() == found.tobytes()
     with spread(3) as apply:
         assert forward(Workspace(network, threads=3), levels, apply).tobytes() == found.tobytes()
+
+
+def test_algorithms_follow_each_other_in_any_order(monkeypatch):
+    """Each writes into the map of each: what comes next has other places for channels and columns."""
+    pairs = set()
+    for seed in range(40):
+        weights = whole_weights(**CASES[("sea", "odd maps", "many channels", "odd everywhere")[seed % 4]])
+
+        def estimate_cost(algorithm, tile, *given, seed=seed):
+            return random.Random(f"{seed} {algorithm} {given}").random()
+
+        monkeypatch.setattr(planning, "estimate_cost", estimate_cost)
+        network = plan_network(weights)
+        names = [layer.algorithm for layer in network.layers]
+        pairs.update(zip(names, names[1:]))
+        levels = random_levels(weights.frontend, 2)
+        assert same(forward(Workspace(network), levels), whole.embed_levels(levels, weights)), names
+    others = {"direct", "sparse", "quads"}
+    assert pairs >= {(first, second) for first in {"rows", *others} for second in others}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
