@@ -170,9 +170,9 @@ class Classifier:
     def check_space(self, space: EmbeddingSpace, name: str) -> None:
         """Raise `EdgeL3Error` unless embeddings are those of this classifier; messages call them `name`."""
         if space != self.space:
-            wanted, found = describe(self.space), describe(space)
+            wanted, found = describe(self.space, self.model_name), describe(space)
             raise EdgeL3Error(
-                f"{name}: expected embeddings of {self.model_name} ({wanted}), for which the classifier was trained, "
+                f"{name}: expected embeddings of {wanted}, for which the classifier was trained, "
                 f"found {found}; take that model, or train the classifier again"
             )
 

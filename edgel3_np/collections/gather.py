@@ -131,10 +131,11 @@ def space_of(model):
     return EmbeddingSpace(model.sha256, CONTRACT, model.dim)
 
 
-def describe(space):
-    """Return an `EmbeddingSpace` in words, for messages."""
-    name = "".join(f"{name}, " for name, sha256 in BUNDLED_SHA256.items() if sha256 == space.sha256)
-    return f"{name}length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
+def describe(space, name=""):
+    """Return an `EmbeddingSpace` in words, for messages: with the name of its model, if that is given or bundled."""
+    name = name or "".join(name for name, sha256 in BUNDLED_SHA256.items() if sha256 == space.sha256)
+    numbers = f"length {space.dim}, numeric contract {space.contract}, weights' sha256 {space.sha256[:16]!r}"
+    return f"{name} ({numbers})" if name else numbers
 
 
 def check_space(space, wanted, path):

@@ -86,7 +86,7 @@ def embed_query(path, at, files, paths, model):
     here = space_of(loaded)
     if space != here:
         raise EdgeL3Error(
-            f"{first}: expected embeddings from the {loaded.name} at hand ({describe(here)}), found {describe(space)}; "
+            f"{first}: expected embeddings from the {describe(here, loaded.name)} at hand, found {describe(space)}; "
             "embed the collection again, or name the model that made it"
         )
     options = provenance["options"]

@@ -102,7 +102,7 @@ def _mean_of_result(path, model):
     with open_result(path) as result:
         found, here = embedding_space(result.provenance, path, result.dim), space_of(model)
         if found != here:
-            what = f"expected embeddings of {model.name} ({describe(here)}), found {describe(found)}"
+            what = f"expected embeddings of {describe(here, model.name)}, found {describe(found)}"
             raise EdgeL3Error(f"{path}: {what}; embed the example again")
         total, count = np.zeros(result.dim), 0
         for batch in result.embedding:

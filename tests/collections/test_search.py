@@ -149,7 +149,7 @@ def test_models_that_do_not_fit(recordings):
     with pytest.raises(edgel3_np.EdgeL3Error, match="with 'pico-64': dim: expected 64"):
         similar(recordings / "sweep.wav", recordings / "c", model="pico-64")
     save_weights(recordings / "other.npz", random_weights(seed=1))
-    with pytest.raises(edgel3_np.EdgeL3Error, match="from the small at hand .*found length 16"):
+    with pytest.raises(edgel3_np.EdgeL3Error, match="from the small .length 16.*at hand, found length 16"):
         similar(recordings / "sweep.wav", recordings / "c", model=recordings / "other.npz")
     save(recordings / "c" / "z.npz", np.ones((2, 16)))
     with pytest.raises(edgel3_np.EdgeL3Error, match="z.npz: expected embeddings of one model"):
@@ -333,7 +333,7 @@ def test_embedding_spaces():
     assert space == EmbeddingSpace("a" * 64, CONTRACT, DIM) == (space.sha256, space.contract, space.dim)
     assert describe(space) == f"length {DIM}, numeric contract {CONTRACT}, weights' sha256 'aaaaaaaaaaaaaaaa'"
     bundled = EmbeddingSpace(edgel3_np.load_model("pico-64").sha256, CONTRACT, 64)
-    assert describe(bundled).startswith("pico-64, length 64, ")
+    assert describe(bundled).startswith("pico-64 (length 64, ")
     for said in ({}, {"options": {}}, {**provenance("a"), "weights_sha256": 3}, {**provenance("a"), "options": [5]}):
         with pytest.raises(edgel3_np.EdgeL3Error, match="b.npz: expected a provenance with weights_sha256") as caught:
             embedding_space(said, "b.npz")
