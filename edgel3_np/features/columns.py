@@ -120,8 +120,8 @@ def distances(signal, heard, ends, frontend, bands):
             pair = ends[window] - WINDOW + 1 + column, ends[window]
             whole[window, column] = _certain_distance(signal, *pair, frontend, bands)
     rows = np.empty((*x.shape, 2), np.float32)
-    rows[..., 0] = whole
-    np.negative(whole, out=rows[..., 1], casting="same_kind")
+    rows[..., 0] = whole + 0.0  # no zero is negative: of two zeros, not every machine takes the same for the maximum
+    rows[..., 1] = 0.0 - whole
     np.maximum(rows, 0.0, out=rows)
     return np.minimum(rows, TOP, out=rows)
 

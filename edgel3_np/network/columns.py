@@ -98,7 +98,7 @@ def plan_columns(weights):
             levels=number < len(weights.kernels),
             reach=(tall, wide),
             pool_rows=1,
-            affine=(factor, bias),
+            affine=(factor, bias + np.float32(0.0)),  # then no sum is a negative zero
         )
         packed = layer.module.pack(kernel.astype(np.float64), np.zeros(filters), layer)
         layers.append(replace(layer, weights=settle(packed, arena)))
