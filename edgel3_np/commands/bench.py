@@ -169,7 +169,11 @@ def _tables(report):
     if "plan" in report:
         heads = ["layer", "channels x frames x mels", "density", "algorithm", "estimated us", "measured us"]
         heads += ["GFLOP/s as if dense", "real GFLOP/s"]
-        yield "layers, one window on one thread", heads, [_layer_row(layer) for layer in report["plan"]]
+        yield (
+            "layers on one thread: one window, or one column of a network for streams",
+            heads,
+            [_layer_row(layer) for layer in report["plan"]],
+        )
     if "embed" in report:
         heads = ["hop", "threads", "windows per second", "range", "seconds of audio per second"]
         rows = [_embed_row(speed) for speed in report["embed"]]

@@ -107,7 +107,10 @@ def time_model(name, repeats, threads=(None,), audio=None):
         with one_blas_thread():  # as `embed` does
             report["plan"] = time_layers(model.network, repeats)
             report["steps"].update(_time_window(model.network, repeats))
-        report["steps"]["stream: computing an embedding"] = {"unit": "embedding", **_time_stream(model, repeats)}
+        report["steps"]["stream, hop 0.5 s: computing an embedding"] = {
+            "unit": "embedding",
+            **_time_stream(model, repeats),
+        }
         report["embed"] = [
             _time_embed(model, audio, hop_size, number, seconds, repeats) for hop_size in HOPS for number in threads
         ]

@@ -24,7 +24,6 @@ def exact_levels(window, frontend, bands, unsure, loudest, floored=True):
     window : np.ndarray [shape=(sr,), float64]
     frontend : FrontEnd
     bands : tuple of MelBand
-        Those of the front end, by which their powers are kept.
     unsure : np.ndarray [shape=(n, 2), int]
         Frames and mel bands whose level is wanted.
     loudest : np.ndarray [shape=(m, 2), int]
@@ -53,10 +52,11 @@ def exact_levels(window, frontend, bands, unsure, loudest, floored=True):
     def power(frame, mel):
         """Return the power of a band, or the floor if that is more; it stands for itself over 2**unit."""
         spectrum, bits, known = spectra[int(frame)]
-        key = frontend, int(mel)
-        if key not in known:
-            known[key] = band_power(spectrum, bands, int(mel))
-        return max(floor, known[key] << 2 * (most - bits))
+        band = next(band for band in bands if band.mels.start <= mel < band.mels.stop)
+        key = id(band.weights), int(mel)
+        if key not in known:  # with the weights: as long as they are kept, no others have their id
+            known[key] = band_power(spectrum, band, int(mel)), band.weights
+        return max(floor, known[key][0] << 2 * (most - bits))
 
     unit = 2 * (most + BITS + 1) + WEIGHT_BITS
     floor = -(-(1 << unit) // 10**20) if floored else 0  # AMIN**2
@@ -120,9 +120,8 @@ def whole_samples(window):
     return [numerator << bits - denominator.bit_length() + 1 for numerator, denominator in ratios], bits
 
 
-def band_power(spectrum, bands, mel):
-    """Return the power of a mel band, as a whole number, from the powers of the bins."""
-    band = next(band for band in bands if band.mels.start <= mel < band.mels.stop)
+def band_power(spectrum, band, mel):
+    """Return the power of a mel band, a column of `band`, as a whole number, from the powers of the bins."""
     weights = band.weights[:, mel - band.mels.start]
     return sum(int(ldexp(weight, WEIGHT_BITS)) * power for weight, power in zip(weights, spectrum[band.bins]) if weight)
 

@@ -33,7 +33,7 @@ def test_json(small_npz, sweep, tmp_path, capsys):
     assert report["seconds"] == pytest.approx(4 * len(sweep) / 44100)
     assert report["difference"] <= report["limit"] == 5e-5 and report["golden"] is None
     names = ["import", "load model", "read", "resample 44100 -> 8000", "front end", "network, one window alone"]
-    names += ["network, in a batch", "stream: computing an embedding"]
+    names += ["network, in a batch", "stream, hop 0.5 s: computing an embedding"]
     assert list(report["steps"]) == names
     for times in report["steps"].values():
         assert 0 < times["min"] <= times["median"] <= times["max"]
