@@ -108,7 +108,7 @@ def test_integers_find_the_same(seed, monkeypatch):
     assert distances(signal, unsure, ends, SMALL, BANDS[SMALL]).tobytes() == rows.tobytes() and len(calls) > 3
 
 
-@pytest.mark.parametrize("loudness", [1e-6, 1e-9, 1e-12, 1e-14])
+@pytest.mark.parametrize("loudness", [1e-9, 1e-12, 1e-14])
 def test_a_transform_at_its_bound_changes_nothing(loudness, monkeypatch):
     """Errors as large as may be, of sounds so far below an offset, which no band hears, that most are uncertain."""
     rng, real = np.random.default_rng(5), levels._transform
@@ -137,7 +137,7 @@ def test_a_transform_at_its_bound_changes_nothing(loudness, monkeypatch):
         return found
 
     expected = list(compute())
-    for direction in ("down", "up", "any", "any"):
+    for direction in ("down", "up", "any"):
         monkeypatch.setattr(levels, "_transform", partial(wrong, direction))
         assert list(compute()) == expected
 
