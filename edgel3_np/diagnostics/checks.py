@@ -10,7 +10,7 @@ from .._files import read_file
 from ..audio.framing import windows as cut_windows
 from ..audio.resample import resample
 from ..errors import EdgeL3Error
-from ..features.columns import NOTHING, distances, hear
+from ..features.columns import COLUMNS, NOTHING, distances, hear
 from ..features.levels import TOP, level_spectrogram, transform_errors
 from ..features.log_mel import TOP_DB, log_mel_spectrogram
 from ..model import build_model
@@ -20,7 +20,6 @@ from ..network.forward import new_workspace
 from ..network.threads import one_blas_thread
 from ..pipeline import embed_windows, framing_for, spectrogram
 from ..stream import Stream
-from ..weights.columns import COLUMNS
 from ..weights.format import load_weights
 from ..weights.locate import find_model
 from ..weights.npz import native, parse_header

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..audio.reading import open_audio
 from ..audio.resample import resample
-from ..features.columns import NOTHING, hear
+from ..features.columns import COLUMNS, FRAMES, NOTHING, hear
 from ..model import build_model, load_model
 from ..network.columns import CONTEXT, ColumnNetwork
 from ..network.forward import Workspace, forward
@@ -24,7 +24,6 @@ from ..network.tape import execute
 from ..network.threads import one_blas_thread
 from ..pipeline import spectrogram
 from ..stream import Stream
-from ..weights.columns import COLUMNS, FRAMES
 from ..weights.format import load_weights
 from ..weights.locate import find_model
 from ..weights.registry import check_bundled

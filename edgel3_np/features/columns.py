@@ -15,12 +15,10 @@ import numpy as np
 from .exact import exact_levels
 from .levels import SCALE, TINY, TOP, fill_levels, level_bounds, level_error, loudest_bands
 
-WINDOW, FRAMES = 10, 5  # columns of a window, frames of a column
-_OF_WINDOW = np.arange(1 - WINDOW, 1)  # columns, from its last one
+COLUMNS, FRAMES = 10, 5  # columns of a window; frames of a column
+_OF_WINDOW = np.arange(1 - COLUMNS, 1)  # columns, from its last one
 FLOOR = 1e-270  # the least power of a band: if there may be less, the error says so, for in sound it is above that
 NO_POWER, SILENT = SCALE * np.log10(FLOOR), SCALE * np.log10(TINY) + 1.0  # relative to nothing: of bands; of errors
-
-
 NOTHING = np.empty((4, 0))  # of no columns
 
 
@@ -49,7 +47,7 @@ def hear(signal, heard, frontend, bands):
     new = (len(signal) - frontend.n_fft + step) // (FRAMES * step) - known
     found = _measure(signal, known * FRAMES, new * FRAMES, frontend, bands).reshape(new, FRAMES, -1)
     heard = np.concatenate([heard, _loudness(heard[:2], found)], axis=1)
-    first = max(known, WINDOW - 1)  # the first column with levels
+    first = max(known, COLUMNS - 1)  # the first column with levels
     level, wrong = found[first - known :, :, :-1], found[first - known :, :, -1:]
     top, error = heard[2:, first:, np.newaxis, np.newaxis]
     x = level - (top - TOP)
@@ -78,16 +76,16 @@ def _measure(signal, first, count, frontend, bands):
 def _loudness(before, found):
     """Return what `hear` remembers of columns: (new, frames, n_mels + 1), and (2, known) of before -> (4, new)."""
     most, new = found.max(axis=1), len(found)  # of the frames of a column
-    peaks = np.empty((2, WINDOW - 1 + new))
+    peaks = np.empty((2, COLUMNS - 1 + new))
     peaks[0], peaks[1] = NO_POWER, SILENT  # before the first column
-    few = before[:, -WINDOW + 1 :]
-    peaks[:, WINDOW - 1 - few.shape[1] : WINDOW - 1] = few
-    most[:, :-1].max(axis=1, out=peaks[0, WINDOW - 1 :])
-    peaks[1, WINDOW - 1 :] = most[:, -1]
+    few = before[:, -COLUMNS + 1 :]
+    peaks[:, COLUMNS - 1 - few.shape[1] : COLUMNS - 1] = few
+    most[:, :-1].max(axis=1, out=peaks[0, COLUMNS - 1 :])
+    peaks[1, COLUMNS - 1 :] = most[:, -1]
     strides = 8 * peaks.shape[1], 8, 8
-    top, wrong = np.ndarray((2, new, WINDOW), np.float64, peaks, 0, strides).max(axis=2)
+    top, wrong = np.ndarray((2, new, COLUMNS), np.float64, peaks, 0, strides).max(axis=2)
     heard = np.empty((4, new))
-    heard[:2], heard[2], heard[3] = peaks[:, WINDOW - 1 :], top, level_error(top, wrong)
+    heard[:2], heard[2], heard[3] = peaks[:, COLUMNS - 1 :], top, level_error(top, wrong)
     return heard
 
 
@@ -117,7 +115,7 @@ def distances(signal, heard, ends, frontend, bands):
     if unsure.any():
         unsure &= np.abs(x) - error - error[:, -1:] <= TOP
         for window, column in np.argwhere(unsure):
-            pair = ends[window] - WINDOW + 1 + column, ends[window]
+            pair = ends[window] - COLUMNS + 1 + column, ends[window]
             whole[window, column] = _certain_distance(signal, *pair, frontend, bands)
     rows = np.empty((*x.shape, 2), np.float32)
     rows[..., 0] = whole + 0.0  # no zero is negative: of two zeros, not every machine takes the same for the maximum
@@ -129,12 +127,12 @@ def distances(signal, heard, ends, frontend, bands):
 def window_samples(signal, column, frontend):
     """Return the samples under the frames of the ten columns that end with one."""
     step = FRAMES * frontend.hop_length
-    return signal[(column - WINDOW + 1) * step : (column + 1) * step + frontend.n_fft - frontend.hop_length]
+    return signal[(column - COLUMNS + 1) * step : (column + 1) * step + frontend.n_fft - frontend.hop_length]
 
 
 def _bounds(span, frontend, bands):
     """Return the bounds of levels of the frames of ten columns, relative to nothing: two of (50, n_mels)."""
-    found = _measure(span, 0, WINDOW * FRAMES, frontend, bands)
+    found = _measure(span, 0, COLUMNS * FRAMES, frontend, bands)
     return level_bounds(found[:, :-1], found[:, -1:])
 
 
@@ -145,7 +143,7 @@ def _certain_levels(span, levels, unsure, frontend, bands):
     levels = np.where(unsure, most, levels)
     unsure = unsure & (most != least)
     if unsure.any():
-        wanted = np.argwhere(unsure) + ((WINDOW - 1) * FRAMES, 0)
+        wanted = np.argwhere(unsure) + ((COLUMNS - 1) * FRAMES, 0)
         unpadded = frontend._replace(padding="end")  # its first frame begins with the first sample
         levels[unsure] = exact_levels(span, unpadded, bands, wanted, loudest_bands(low, high), False)
     return levels
@@ -153,7 +151,7 @@ def _certain_levels(span, levels, unsure, frontend, bands):
 
 def _certain_distance(signal, column, window, frontend, bands):
     """Return how far the level of a column lies above that of a window's last one, or, negative, below it."""
-    step, start = FRAMES * frontend.hop_length, column - WINDOW + 1  # the column is not behind the last one
+    step, start = FRAMES * frontend.hop_length, column - COLUMNS + 1  # the column is not behind the last one
     span = signal[start * step : (window + 1) * step + frontend.n_fft - frontend.hop_length]
     here, last = (
         loudest_bands(*_bounds(window_samples(signal, end, frontend), frontend, bands)) + ((end - column) * FRAMES, 0)

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..features.columns import COLUMNS, FRAMES
 from ..features.frontend import FrontEnd
 from ..features.mel import mel_bands, mel_filterbank
-from ..weights.columns import COLUMNS, FRAMES, POSITIONED, TRUNK
+from ..weights.columns import POSITIONED, TRUNK
+from ..weights.format import POOLED
 from .maps import Arena
 from .plan import DIRECT_RATE, Layer, settle
 
@@ -15,7 +17,6 @@ BEFORE = 12  # columns before a window that its embedding depends on: 3 that lay
 CONTEXT = BEFORE + COLUMNS + LATE  # columns with all that a window depends on
 BATCH, STREAMED = 512, 8  # windows that go through the pipeline together: of a recording, of a stream
 BY_ROW = 4  # layers of frames, with few channels; a column is one row of the later ones
-POOLED = (2, 4, 6)  # a max-pool of two mel bands follows these convolutions
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..features import columns as features
-from ..weights.columns import COLUMNS, FRAMES, TRUNK
+from ..features.columns import COLUMNS, FRAMES
+from ..weights.columns import TRUNK
 from .columns import BEFORE, BY_ROW, CONTEXT, LATE
 from .maps import Arena, Map, Scratch, activate, strided
 from .rows import GAP, shift

@@ -7,7 +7,8 @@ faster: the tests and `edgel3-np verify` compare the two, bit for bit.
 
 import numpy as np
 
-from ..weights.columns import FRAMES, LAYERS, TRUNK
+from ..features.columns import FRAMES
+from ..weights.columns import LAYERS, TRUNK
 from ..weights.format import POOLED
 from ..weights.integers import EXACT, TOP
 from ..weights.sparse import to_dense

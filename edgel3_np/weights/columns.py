@@ -27,13 +27,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..features.columns import COLUMNS
 from ..features.frontend import FrontEnd
 from .integers import EXACT, TOP, largest_sum
 from .npz import write_npz
 
 TRUNK, LAYERS = 8, 11  # convolutions: of the stream, and all
 REACH = ((3, 3),) * 6 + ((3, 1),) * 2 + ((1, 3),) * 3  # mel bands and times under a weight of each
-COLUMNS, FRAMES = 10, 5  # columns of a window; frames of a column
 LEVEL_ROWS = 2  # channels that the head has besides the trunk's features
 POSITIONED = 8  # index of the convolution with a bias for each column of a window
 

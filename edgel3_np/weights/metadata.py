@@ -4,8 +4,9 @@ import json
 from typing import NamedTuple, Optional
 
 from .._version import CONTRACT
+from ..features.columns import COLUMNS, FRAMES
 from ..features.frontend import FrontEnd
-from .columns import COLUMNS, FRAMES, LAYERS
+from .columns import LAYERS
 from .integers import TOP
 from .registry import RELEASED
 
